@@ -1,0 +1,72 @@
+"""Checks of arguments: each error names the argument, what was found and what is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sktime_alm.solver._typing import Array
+
+
+def check_count(value: Any, name: str, minimum: int = 1) -> int:
+    """An integer of at least ``minimum``."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, found {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, found {value!r}")
+    return int(value)
+
+
+def check_number(value: Any, name: str) -> float:
+    """A finite real number."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, found {value!r}")
+    if not np.isfinite(value):
+        raise ValueError(f"{name} must be finite, found {value!r}")
+    return float(value)
+
+
+def check_nonnegative(value: Any, name: str) -> float:
+    """A finite number, 0 or more."""
+    if check_number(value, name) < 0.0:
+        raise ValueError(f"{name} must be 0 or more, found {value!r}")
+    return float(value)
+
+
+def check_positive(value: Any, name: str) -> float:
+    """A finite number above 0."""
+    if check_number(value, name) <= 0.0:
+        raise ValueError(f"{name} must be above 0, found {value!r}")
+    return float(value)
+
+
+def check_matrix(value: ArrayLike, name: str) -> Array:
+    """A finite two-dimensional array of doubles with at least one row and one column."""
+    try:
+        matrix = np.ascontiguousarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be an array of numbers: {error}") from error
+    if np.ndim(value) != 2:
+        raise ValueError(
+            f"{name} must have two dimensions (rows are time steps, columns are variables), "
+            f"found shape {np.shape(value)}"
+        )
+    if 0 in matrix.shape:
+        raise ValueError(f"{name} must have at least one row and one column, found {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        row, column = np.argwhere(~np.isfinite(matrix))[0]
+        raise ValueError(
+            f"{name} must be finite, found {matrix[row, column]} in row {row}, column {column}"
+        )
+    return matrix
+
+
+def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
+    """One of the known names."""
+    if value not in tuple(choices):
+        raise ValueError(f"{name} must be one of {sorted(choices)}, found {value!r}")
+    return str(value)

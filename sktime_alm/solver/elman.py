@@ -1,0 +1,163 @@
+"""The Elman network: parameters, rollout over given inputs, free run on its own outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from sktime_alm.solver._typing import Array
+from sktime_alm.solver.activations import Activation
+
+
+@dataclass(frozen=True, eq=False)
+class ElmanParameters:
+    """The weights of u_t = W h_{t-1} + V x_t + b, h_t = sigma(u_t), yhat_t = A h_t + c.
+
+    With n inputs, r hidden units and m outputs:
+
+    Parameters
+    ----------
+    A : array of shape (m, r)
+        Readout matrix.
+    W : array of shape (r, r)
+        Recurrent matrix.
+    V : array of shape (r, n)
+        Input matrix.
+    b : array of shape (r,)
+        Bias of the hidden units.
+    c : array of shape (m,)
+        Bias of the readout.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together; the message names the array.
+    """
+
+    A: Array
+    W: Array
+    V: Array
+    b: Array
+    c: Array
+
+    def __post_init__(self) -> None:
+        for name in (item.name for item in fields(self)):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float))
+        if self.A.ndim != 2 or self.V.ndim != 2:
+            raise ValueError(
+                f"A must have shape (m, r) and V shape (r, n), found {self.A.shape} and {self.V.shape}"
+            )
+        (m, r), n = self.A.shape, self.V.shape[1]
+        expected = {"W": (r, r), "V": (r, n), "b": (r,), "c": (m,)}
+        for name, shape in expected.items():
+            found = getattr(self, name).shape
+            if found != shape:
+                raise ValueError(
+                    f"{name} must have shape {shape} to fit A of shape {(m, r)}, found {found}"
+                )
+
+    @property
+    def n_inputs(self) -> int:
+        """n."""
+        return self.V.shape[1]
+
+    @property
+    def hidden_size(self) -> int:
+        """r."""
+        return self.V.shape[0]
+
+    @property
+    def n_outputs(self) -> int:
+        """m."""
+        return self.A.shape[0]
+
+    def is_finite(self) -> bool:
+        """Whether every weight is a finite number."""
+        return all(bool(np.isfinite(array).all()) for array in self.arrays())
+
+    def arrays(self) -> tuple[Array, Array, Array, Array, Array]:
+        """(A, W, V, b, c)."""
+        return self.A, self.W, self.V, self.b, self.c
+
+    def outputs(self, h: Array) -> Array:
+        """yhat = A h + c for hidden states of shape (T, r); shape (T, m)."""
+        return h @ self.A.T + self.c
+
+
+def rollout(
+    parameters: ElmanParameters,
+    activation: Activation,
+    X: Array,
+    starts: Sequence[int] = (0,),
+    initial_state: Array | None = None,
+) -> tuple[Array, Array]:
+    """Pre-activations u and hidden states h of the network run over the inputs X.
+
+    Parameters
+    ----------
+    parameters : ElmanParameters
+    activation : Activation
+    X : array of shape (T, n)
+    starts : sequence of int, default=(0,)
+        First rows of the sequences that X lays end to end.
+    initial_state : array of shape (r,), optional
+        h before the first row of each sequence; zeros if not given.
+
+    Returns
+    -------
+    u, h : arrays of shape (T, r)
+        Not finite where the network overflows.
+    """
+    restart = np.zeros(parameters.hidden_size) if initial_state is None else initial_state
+    is_start = np.zeros(len(X), dtype=bool)
+    is_start[list(starts)] = True
+
+    u = X @ parameters.V.T + parameters.b
+    h = np.empty_like(u)
+    state = restart
+    # an unstable network overflows; the caller sees it in the result
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t in range(len(u)):
+            u[t] += parameters.W @ (restart if is_start[t] else state)
+            h[t] = state = activation.value(u[t])
+    return u, h
+
+
+def free_run(
+    parameters: ElmanParameters,
+    activation: Activation,
+    state: Array,
+    past_outputs: Array,
+    exogenous: Array,
+) -> Array:
+    """Outputs of the network run on its own outputs as the lagged inputs.
+
+    The inputs of a step are the ``n_lags`` last outputs, newest first, followed by the
+    row of exogenous inputs.
+
+    Parameters
+    ----------
+    parameters : ElmanParameters
+        With n = n_lags m + n_exogenous inputs.
+    activation : Activation
+    state : array of shape (r,)
+        Hidden state before the first step.
+    past_outputs : array of shape (n_lags, m)
+        The last outputs before the first step, newest first; n_lags may be 0.
+    exogenous : array of shape (n_steps, n_exogenous)
+        n_exogenous may be 0.
+
+    Returns
+    -------
+    array of shape (n_steps, m)
+    """
+    n_lags = len(past_outputs)
+    outputs = np.empty((len(exogenous), parameters.n_outputs))
+    for t, row in enumerate(exogenous):
+        x = np.concatenate([past_outputs.ravel(), row])
+        state = activation.value(parameters.W @ state + parameters.V @ x + parameters.b)
+        outputs[t] = parameters.outputs(state)
+        past_outputs = np.vstack([outputs[t], past_outputs])[:n_lags]
+    return outputs

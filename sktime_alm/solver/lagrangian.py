@@ -1,0 +1,120 @@
+"""The augmented Lagrangian (3.1) and its gradient blocks (Lemma 3.1).
+
+    L = R + <xi, C1> + <zeta, C2> + gamma/2 ||C1||^2 + gamma/2 ||C2||^2
+
+With gamma = 0 it is the plain Lagrangian, whose gradients give the KKT residuals.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sktime_alm.solver._typing import Array
+from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.reformulation import ElmanProblem, Point
+
+
+class Multipliers(NamedTuple):
+    """xi of the constraint C1 and zeta of C2, each of shape (T, r)."""
+
+    xi: Array
+    zeta: Array
+
+    @classmethod
+    def zeros(cls, n_samples: int, hidden_size: int) -> Multipliers:
+        """Table 2: xi = zeta = 0."""
+        return cls(np.zeros((n_samples, hidden_size)), np.zeros((n_samples, hidden_size)))
+
+
+class Gradient(NamedTuple):
+    """The blocks of the subdifferential of L at a point.
+
+    ``parameters``, in the shapes of the weights, and ``h`` of shape (T, r) are gradients.
+    In the pre-activations L is smooth up to sigma: its limiting subdifferential is
+    ``u_smooth - u_slope d sigma(u)``, that is s - q d sigma(u) with
+    s = 2 l2 u + xi + gamma C1 and q = zeta + gamma C2.
+    """
+
+    parameters: ElmanParameters
+    h: Array
+    u_smooth: Array
+    u_slope: Array
+
+
+def augmented_lagrangian(
+    problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float
+) -> float:
+    """L(s, xi, zeta, gamma) of (3.1)."""
+    C1, C2 = problem.constraints(point)
+    xi, zeta = multipliers
+    return problem.objective_at(point) + float(
+        np.vdot(xi + 0.5 * gamma * C1, C1) + np.vdot(zeta + 0.5 * gamma * C2, C2)
+    )
+
+
+def update_multipliers(
+    problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float
+) -> Multipliers:
+    """(3.7): xi + gamma C1 and zeta + gamma C2."""
+    C1, C2 = problem.constraints(point)
+    return Multipliers(multipliers.xi + gamma * C1, multipliers.zeta + gamma * C2)
+
+
+def gradient(
+    problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float
+) -> Gradient:
+    """All blocks of the subdifferential of L in s = (z, h, u); Lemma 3.1 (iii), (iv).
+
+    L depends on (xi, zeta, gamma) through xi + gamma C1 and zeta + gamma C2 alone once it
+    is differentiated, so these updated multipliers are all that is needed.
+    """
+    parameters, h, u = point
+    xi, zeta = update_multipliers(problem, point, multipliers, gamma)
+    reg = problem.regularization
+    A, W, V, b, c = parameters.arrays()
+    residual = (2.0 / problem.n_samples) * (problem.Y - parameters.outputs(h))
+    of_parameters = ElmanParameters(
+        A=-residual.T @ h + 2.0 * reg.l2_readout * A,
+        W=-xi.T @ problem.previous_states(h) + 2.0 * reg.l2_recurrent * W,
+        V=-xi.T @ problem.X + 2.0 * reg.l2_input * V,
+        b=-xi.sum(axis=0) + 2.0 * reg.l2_bias * b,
+        c=-residual.sum(axis=0) + 2.0 * reg.l2_readout_bias * c,
+    )
+    of_h = zeta - problem.next_rows(xi) @ W - residual @ A
+    return Gradient(of_parameters, of_h, 2.0 * reg.l2_preactivation * u + xi, zeta)
+
+
+def lipschitz_constants(
+    problem: ElmanProblem, multipliers: Multipliers, gamma: float, level: float
+) -> tuple[float, float]:
+    """L1 and L2 of (3.4) on the level set {s : L(s) <= level}, corrected.
+
+    On that set grad_z L is L1-Lipschitz in (h, u), and grad_h L is L2-Lipschitz in u.
+    Against the paper, delta_1 holds delta_0^2 (not delta_2), and L2 needs no factor
+    sqrt(T) since W acts on each row by itself. They are infinite where a penalty is 0.
+    """
+    xi_norm, zeta_norm = (float(np.linalg.norm(array)) for array in multipliers)
+    reg, ell = problem.regularization, problem.activation.lipschitz
+    (T, r), m = multipliers.xi.shape, problem.n_outputs
+    at_zero = abs(float(problem.activation.value(np.zeros(1))[0])) * np.sqrt(T * r)
+
+    delta = level + (xi_norm**2 + zeta_norm**2) / (2.0 * gamma)
+    with np.errstate(divide="ignore"):
+        u_bound = np.sqrt(delta / np.float64(reg.l2_preactivation))
+        hidden_layer = np.float64(min(reg.l2_recurrent, reg.l2_input, reg.l2_bias))
+        w_bound = np.sqrt(delta / hidden_layer)
+        a_bound = np.sqrt(delta / np.float64(min(reg.l2_readout, reg.l2_readout_bias)))
+        recurrent_bound = np.sqrt(delta / np.float64(reg.l2_recurrent))
+    delta_0 = np.sqrt(2.0 * delta / gamma) + ell * u_bound + at_zero + zeta_norm / gamma
+    delta_1 = np.sqrt(r * (delta_0**2 + np.linalg.norm(problem.X) ** 2 + T))
+    delta_2 = 2.0 * gamma * delta_1 * np.sqrt(r) * w_bound
+    delta_3 = np.sqrt(r) * (xi_norm + gamma * u_bound)
+    largest_target = np.linalg.norm(problem.Y, axis=1).max()
+    of_readout = 2.0 * np.sqrt(m * (delta_0**2 + 1.0)) * a_bound + largest_target
+    delta_4 = 2.0 * np.sqrt(m / T) * of_readout
+
+    L1 = np.sqrt(2.0) * max(gamma * delta_1, delta_2 + delta_3 + delta_4)
+    L2 = gamma * (recurrent_bound + ell)
+    return float(L1), float(L2)

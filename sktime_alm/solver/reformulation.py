@@ -1,0 +1,251 @@
+"""Training as a constrained problem (2.6): data, penalties, objective and constraints.
+
+    minimise   R(z, h, u) = 1/T sum_t ||y_t - A h_t - c||^2 + P(z, u)
+    subject to C1 = u_t - (W h_{t-1} + V x_t + b) = 0,   C2 = h_t - sigma(u_t) = 0
+
+with z = (A, W, V, b, c), hidden states h and pre-activations u of shape (T, r), and
+h_0 = 0 before each sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from sktime_alm.solver._typing import Array
+from sktime_alm.solver._validation import check_count, check_matrix, check_nonnegative
+from sktime_alm.solver.activations import Activation, get_activation
+from sktime_alm.solver.elman import ElmanParameters, rollout
+
+
+class Point(NamedTuple):
+    """s = (z, h, u): weights and auxiliary states, feasible or not."""
+
+    parameters: ElmanParameters
+    h: Array
+    u: Array
+
+    def is_finite(self) -> bool:
+        """Whether every number in it is finite."""
+        # a sum is not finite as soon as one term is not, and needs no array of flags
+        return self.parameters.is_finite() and bool(np.isfinite(self.h.sum() + self.u.sum()))
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """The weights of P (2.5), one per block; the paper's lambda_1 to lambda_6.
+
+    P = l2_readout ||A||^2 + l2_recurrent ||W||^2 + l2_input ||V||^2 + l2_bias ||b||^2
+        + l2_readout_bias ||c||^2 + l2_preactivation ||u||^2, Frobenius norms throughout.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a weight is negative or not a finite number.
+    """
+
+    l2_readout: float = 0.0
+    l2_recurrent: float = 0.0
+    l2_input: float = 0.0
+    l2_bias: float = 0.0
+    l2_readout_bias: float = 0.0
+    l2_preactivation: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in (item.name for item in fields(self)):
+            check_nonnegative(getattr(self, name), name)
+
+    @classmethod
+    def scaled(
+        cls,
+        alpha: float,
+        n_inputs: int,
+        hidden_size: int,
+        n_outputs: int,
+        l2_preactivation: float = 1e-8,
+    ) -> Regularization:
+        """Table 2: each block is penalised by alpha over its number of weights.
+
+        Parameters
+        ----------
+        alpha : float
+            The paper's tau; 1.2, 1 and 500 for its three data sets.
+        n_inputs, hidden_size, n_outputs : int
+        l2_preactivation : float, default=1e-8
+            The weight of ||u||^2, which Table 2 does not scale.
+        """
+        check_nonnegative(alpha, "alpha")
+        n = check_count(n_inputs, "n_inputs")
+        r = check_count(hidden_size, "hidden_size")
+        m = check_count(n_outputs, "n_outputs")
+        return cls(
+            l2_readout=alpha / (r * m),
+            l2_recurrent=alpha / r**2,
+            l2_input=alpha / (r * n),
+            l2_bias=alpha / r,
+            l2_readout_bias=alpha / m,
+            l2_preactivation=l2_preactivation,
+        )
+
+    def of_hidden_layer(self, n_inputs: int, hidden_size: int) -> Array:
+        """Weights of the columns of [W V b], shape (r + n + 1,)."""
+        columns = [self.l2_recurrent, self.l2_input, self.l2_bias]
+        return np.repeat(columns, [hidden_size, n_inputs, 1])
+
+    def of_readout(self, hidden_size: int) -> Array:
+        """Weights of the columns of [A c], shape (r + 1,)."""
+        return np.repeat([self.l2_readout, self.l2_readout_bias], [hidden_size, 1])
+
+    def value(self, parameters: ElmanParameters, u: Array) -> float:
+        """P(z, u)."""
+        A, W, V, b, c = parameters.arrays()
+        return (
+            self.l2_readout * _squared_norm(A)
+            + self.l2_recurrent * _squared_norm(W)
+            + self.l2_input * _squared_norm(V)
+            + self.l2_bias * _squared_norm(b)
+            + self.l2_readout_bias * _squared_norm(c)
+            + self.l2_preactivation * _squared_norm(u)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ElmanProblem:
+    """Inputs, targets and penalties of one training problem (2.6).
+
+    Parameters
+    ----------
+    X : array of shape (T, n)
+        Inputs.
+    Y : array of shape (T, m)
+        Targets.
+    regularization : Regularization
+    activation : {"relu", "leaky_relu", "elu"} or Activation, default="relu"
+    starts : sequence of int, default=(0,)
+        First rows of the sequences that X and Y lay end to end, beginning with 0. The
+        hidden state is 0 before each; the loss is the mean over all T rows.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an array is not a finite matrix of the right shape, a start is out of range
+        or the activation is unknown; the message names the argument.
+    """
+
+    X: Array
+    Y: Array
+    regularization: Regularization
+    activation: Activation = "relu"  # type: ignore[assignment]  # a name is resolved below
+    starts: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        X, Y = check_matrix(self.X, "X"), check_matrix(self.Y, "Y")
+        if len(X) != len(Y):
+            raise ValueError(f"X and Y must have equally many rows, found {len(X)} and {len(Y)}")
+        if not isinstance(self.regularization, Regularization):
+            raise TypeError(
+                "regularization must be a Regularization, such as "
+                f"Regularization.scaled(alpha, ...), found {self.regularization!r}"
+            )
+        object.__setattr__(self, "X", X)
+        object.__setattr__(self, "Y", Y)
+        object.__setattr__(self, "activation", get_activation(self.activation))
+        object.__setattr__(self, "starts", _check_starts(self.starts, len(X)))
+
+    @property
+    def n_samples(self) -> int:
+        """T."""
+        return len(self.X)
+
+    @property
+    def n_inputs(self) -> int:
+        """n."""
+        return self.X.shape[1]
+
+    @property
+    def n_outputs(self) -> int:
+        """m."""
+        return self.Y.shape[1]
+
+    @cached_property
+    def ends(self) -> Array:
+        """Last row of each sequence."""
+        return np.append(np.asarray(self.starts[1:], dtype=int), self.n_samples) - 1
+
+    def check_parameters(self, parameters: ElmanParameters, name: str = "parameters") -> None:
+        """Raise a ValueError unless the parameters are finite and fit the data."""
+        if not isinstance(parameters, ElmanParameters):
+            raise TypeError(f"{name} must be ElmanParameters, found {type(parameters).__name__}")
+        found = (parameters.n_inputs, parameters.n_outputs)
+        if found != (self.n_inputs, self.n_outputs):
+            raise ValueError(
+                f"{name} must take {self.n_inputs} inputs (columns of X) and give {self.n_outputs} "
+                f"outputs (columns of Y), found {found[0]} and {found[1]}"
+            )
+        if not parameters.is_finite():
+            raise ValueError(f"{name} must be finite, found NaN or infinity")
+
+    def rollout(self, parameters: ElmanParameters) -> tuple[Array, Array]:
+        """The feasible (u, h) of these parameters, each of shape (T, r)."""
+        return rollout(parameters, self.activation, self.X, self.starts)
+
+    def feasible_point(self, parameters: ElmanParameters) -> Point:
+        """The point s = (z, h, u) with both constraints satisfied."""
+        u, h = self.rollout(parameters)
+        return Point(parameters, h, u)
+
+    def objective(self, parameters: ElmanParameters) -> float:
+        """R of the rolled-out network; infinity if the network overflows."""
+        return self.objective_at(self.feasible_point(parameters))
+
+    def objective_at(self, point: Point) -> float:
+        """R(s) of (2.6) at a point, feasible or not; infinity if it is not finite."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss = _squared_norm(self.Y - point.parameters.outputs(point.h)) / self.n_samples
+            value = loss + self.regularization.value(point.parameters, point.u)
+        return value if np.isfinite(value) else np.inf
+
+    def previous_states(self, h: Array) -> Array:
+        """h_{t-1} of every row, 0 before each sequence; shape (T, r)."""
+        previous = np.empty_like(h)
+        previous[1:] = h[:-1]
+        previous[list(self.starts)] = 0.0
+        return previous
+
+    def next_rows(self, array: Array) -> Array:
+        """Row t+1 of an array in row t, 0 after each sequence: the adjoint of the above."""
+        following = np.empty_like(array)
+        following[:-1] = array[1:]
+        following[self.ends] = 0.0
+        return following
+
+    def drive(self, parameters: ElmanParameters, h: Array) -> Array:
+        """W h_{t-1} + V x_t + b of every row, from given hidden states; shape (T, r)."""
+        W, V, b = parameters.W, parameters.V, parameters.b
+        return self.previous_states(h) @ W.T + self.X @ V.T + b
+
+    def constraints(self, point: Point) -> tuple[Array, Array]:
+        """C1 = u - (W h_{t-1} + V x_t + b) and C2 = h - sigma(u), each of shape (T, r)."""
+        C1 = point.u - self.drive(point.parameters, point.h)
+        C2 = point.h - self.activation.value(point.u)
+        return C1, C2
+
+
+def _squared_norm(array: Array) -> float:
+    """Squared Frobenius norm."""
+    flat = array.ravel()
+    return float(flat @ flat)
+
+
+def _check_starts(starts: Sequence[int], n_samples: int) -> tuple[int, ...]:
+    found = tuple(int(start) for start in starts)
+    increasing = all(a < b for a, b in zip(found, found[1:], strict=False))
+    if found[:1] != (0,) or not increasing or found[-1] >= n_samples:
+        raise ValueError(
+            f"starts must begin with 0 and increase within the {n_samples} rows, found {starts!r}"
+        )
+    return found

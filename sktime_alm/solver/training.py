@@ -1,0 +1,135 @@
+"""From data to a trained network: initial weights, several starts, the best of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sktime_alm.solver._typing import Array
+from sktime_alm.solver._validation import check_count, check_matrix
+from sktime_alm.solver.activations import Activation
+from sktime_alm.solver.alm import solve
+from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.reformulation import ElmanProblem, Regularization
+from sktime_alm.solver.result import ALMResult, Callback
+from sktime_alm.solver.settings import ALMSettings
+
+RandomState = int | np.random.Generator | np.random.RandomState | None
+
+# 2^-60 turns any matrix of reasonable numbers into a contraction.
+_MAX_HALVINGS = 60
+
+
+def train(
+    X: Array,
+    Y: Array,
+    hidden_size: int,
+    *,
+    alpha: float = 1.0,
+    activation: str | Activation = "relu",
+    initialization: str | float = "normal",
+    n_init: int = 1,
+    random_state: RandomState = None,
+    method: str = "paper",
+    callback: Callback | None = None,
+    starts: Sequence[int] = (0,),
+    initial: ElmanParameters | None = None,
+    **settings: Any,
+) -> ALMResult:
+    """Train an Elman network on arrays and return the best of several starts.
+
+    Parameters
+    ----------
+    X : array of shape (T, n)
+        Inputs.
+    Y : array of shape (T, m)
+        Targets.
+    hidden_size : int
+        r, the number of hidden units.
+    alpha : float, default=1.0
+        Strength of the penalties, spread over the weights as in Table 2; see
+        :meth:`Regularization.scaled`.
+    activation : {"relu", "leaky_relu", "elu"} or Activation, default="relu"
+    initialization : {"he", "glorot", "lecun", "normal"} or float, default="normal"
+        Distribution of the initial weights; "normal" is N(0, 0.1), a number is the
+        standard deviation of another normal distribution.
+    n_init : int, default=1
+        Number of starts. Start i draws the same weights whatever their number.
+    random_state : int, numpy Generator or RandomState, optional
+    method : {"paper"}, default="paper"
+    callback : callable, optional
+        Called with the record of each outer iteration; a start stops when it returns
+        True.
+    starts : sequence of int, default=(0,)
+        First rows of the sequences that X and Y lay end to end.
+    initial : ElmanParameters, optional
+        Start from these weights; ``initialization``, ``n_init`` and ``random_state``
+        are then not used.
+    **settings
+        Further fields of :class:`ALMSettings`.
+
+    Returns
+    -------
+    ALMResult
+        Of the start with the smallest objective; ``starts`` holds the outcome of each.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range; the message names it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktime_alm.solver import train
+    >>> X = np.sin(np.arange(60.0))[:, None]
+    >>> Y = np.roll(X, 1, axis=0)
+    >>> result = train(X, Y, hidden_size=3, alpha=0.1, random_state=0)
+    >>> result.objective < np.mean(Y**2)
+    True
+    """
+    alm_settings = ALMSettings(method=method, **settings)
+    check_count(hidden_size, "hidden_size")
+    check_count(n_init, "n_init")
+    X, Y = check_matrix(X, "X"), check_matrix(Y, "Y")
+    shape = (X.shape[1], int(hidden_size), Y.shape[1])
+    problem = ElmanProblem(X, Y, Regularization.scaled(alpha, *shape), activation, tuple(starts))
+    if initial is not None:
+        return solve(problem, initial, alm_settings, callback)
+
+    seeds = _seed_sequence(random_state).spawn(n_init)
+    drawn = [initialize(initialization, *shape, np.random.default_rng(seed)) for seed in seeds]
+    results = [solve(problem, _tamed(problem, point), alm_settings, callback) for point in drawn]
+    best = min(results, key=lambda result: result.objective)
+    return replace(best, starts=tuple(result.starts[0] for result in results))
+
+
+def _tamed(problem: ElmanProblem, parameters: ElmanParameters) -> ElmanParameters:
+    """The weights, with the recurrent ones halved until the rollout does not overflow."""
+    halvings = 0
+    while not np.isfinite(problem.objective(parameters)) and halvings < _MAX_HALVINGS:
+        parameters = replace(parameters, W=0.5 * parameters.W)
+        halvings += 1
+    if halvings:
+        warnings.warn(
+            f"The initial network overflowed on X; its recurrent weights were divided by "
+            f"{2**halvings}. A smaller initialization avoids this.",
+            stacklevel=3,
+        )
+    return parameters
+
+
+def _seed_sequence(random_state: RandomState) -> np.random.SeedSequence:
+    """A seed sequence; start i depends on the random state and on i alone."""
+    if isinstance(random_state, np.random.Generator):
+        return np.random.SeedSequence(int(random_state.integers(2**63)))
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.SeedSequence(int(random_state.randint(2**31)))
+    if random_state is not None:
+        check_count(random_state, "random_state", minimum=0)
+    return np.random.SeedSequence(random_state)

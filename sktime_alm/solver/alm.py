@@ -43,6 +43,8 @@ class _Best(NamedTuple):
         return _Best(parameters, objective) if objective < self.objective else self
 
 
+# an overflow shows in the iterate, where it is caught; NumPy need not warn as well
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def solve(
     problem: ElmanProblem,
     initial: ElmanParameters,
@@ -90,9 +92,7 @@ def solve(
     began = time.perf_counter()
 
     for iteration in range(1, settings.max_iter + 1):
-        # an overflow is caught below, where it shows in the new point
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            following, lagrangian, n_sweeps = _iterate(problem, state, start, level, settings)
+        following, lagrangian, n_sweeps = _iterate(problem, state, start, level, settings)
         if not _is_finite(following, lagrangian):
             status = Status.NON_FINITE
             break

@@ -1,0 +1,76 @@
+"""Random problems and points, seeded, shared by the solver's tests."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.lagrangian import Multipliers
+from sktime_alm.solver.reformulation import ElmanProblem, Point, Regularization
+
+# CI machines are slow and shared: no deadline on a single example, the same examples always
+settings.register_profile(
+    "repository",
+    deadline=None,
+    derandomize=True,
+    max_examples=30,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repository")
+
+ACTIVATION_NAMES = ("relu", "leaky_relu", "elu")
+
+
+class Case(NamedTuple):
+    """A problem with a random, in general infeasible, point and multipliers."""
+
+    problem: ElmanProblem
+    point: Point
+    multipliers: Multipliers
+    gamma: float
+    mu: float
+
+
+def make_case(
+    T=7, n=3, m=2, r=4, activation="relu", starts=(0,), gamma=0.7, mu=0.05, alpha=0.8, seed=0
+):
+    rng = np.random.default_rng(seed)
+    regularization = Regularization.scaled(alpha, n, r, m, l2_preactivation=1e-3)
+    problem = ElmanProblem(
+        rng.normal(size=(T, n)), rng.normal(size=(T, m)), regularization, activation, starts
+    )
+    parameters = initialize(0.6, n, r, m, rng)
+    point = Point(parameters, rng.normal(size=(T, r)), rng.normal(size=(T, r)))
+    multipliers = Multipliers(rng.normal(size=(T, r)), rng.normal(size=(T, r)))
+    return Case(problem, point, multipliers, gamma, mu)
+
+
+def log_floats(low, high):
+    """Numbers spread evenly over the decades from 10^low to 10^high."""
+    return st.floats(low, high).map(lambda exponent: 10.0**exponent)
+
+
+@st.composite
+def cases(draw):
+    """Cases of every size from 1, with gamma and mu over decades, in one or two sequences."""
+    T = draw(st.integers(1, 8))
+    starts = (0, draw(st.integers(1, T - 1))) if T > 1 and draw(st.booleans()) else (0,)
+    return make_case(
+        T=T,
+        n=draw(st.integers(1, 4)),
+        m=draw(st.integers(1, 3)),
+        r=draw(st.integers(1, 5)),
+        activation=draw(st.sampled_from(ACTIVATION_NAMES)),
+        starts=starts,
+        gamma=draw(log_floats(-3, 3)),
+        mu=draw(log_floats(-6, 1)),
+        seed=draw(st.integers(0, 2**31)),
+    )
+
+
+@pytest.fixture(params=ACTIVATION_NAMES)
+def case(request):
+    return make_case(activation=request.param)

@@ -1,0 +1,137 @@
+"""The problem: objective, constraints, sequences, invariances, bad input."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization, solve
+from sktime_alm.solver.settings import ALMSettings
+from tests import reference
+from tests.conftest import cases, make_case
+from tests.test_lagrangian import as_lam
+
+
+def test_objective_equals_the_plain_one():
+    problem, point, *_ = make_case()
+    weights, lam = point.parameters.arrays(), as_lam(problem.regularization)
+    u, h = reference.rollout(weights, problem.X)
+    expected = reference.objective(weights, h, u, problem.X, problem.Y, lam)
+    assert problem.objective(point.parameters) == pytest.approx(expected, rel=1e-13)
+    C1, C2 = problem.constraints(point)
+    expected_C1, expected_C2 = reference.residuals(weights, point.h, point.u, problem.X)
+    np.testing.assert_allclose(C1, expected_C1, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(C2, expected_C2, rtol=1e-13, atol=1e-13)
+
+
+@given(case=cases())
+def test_a_rollout_is_feasible(case):
+    feasible = case.problem.feasible_point(case.point.parameters)
+    C1, C2 = case.problem.constraints(feasible)
+    assert np.abs(C1).max() <= 1e-13 * (1.0 + np.abs(feasible.u).max())
+    assert not C2.any()
+
+
+@given(case=cases())
+def test_next_rows_is_the_adjoint_of_previous_states(case):
+    problem, h = case.problem, case.point.h
+    other = case.multipliers.xi
+    forward = np.vdot(problem.previous_states(h), other)
+    assert forward == pytest.approx(np.vdot(h, problem.next_rows(other)), rel=1e-12, abs=1e-12)
+
+
+def test_checks_16_sequences_add_up_to_their_single_problems():
+    case = make_case(T=9, starts=(0, 4))
+    problem, parameters = case.problem, case.point.parameters
+    total, penalty = 0.0, problem.regularization
+    for rows in (slice(0, 4), slice(4, 9)):
+        # ||u||^2 is a sum, not a mean: its weight makes up for the sequence's share
+        share = (rows.stop - rows.start) / 9
+        scaled = dataclasses.replace(penalty, l2_preactivation=penalty.l2_preactivation / share)
+        single = ElmanProblem(problem.X[rows], problem.Y[rows], scaled)
+        total += share * single.objective(parameters)
+    assert problem.objective(parameters) == pytest.approx(total, rel=1e-13)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu"])
+def test_checks_16_permuting_hidden_units_permutes_the_solution(activation):
+    case = make_case(T=12, r=4, activation=activation)
+    order = np.array([2, 0, 3, 1])
+
+    def permuted(parameters):
+        A, W, V, b, c = parameters.arrays()
+        return ElmanParameters(A[:, order], W[np.ix_(order, order)], V[order], b[order], c)
+
+    settings = ALMSettings(max_iter=5, max_inner_iter=5)
+    straight = solve(case.problem, case.point.parameters, settings)
+    shuffled = solve(case.problem, permuted(case.point.parameters), settings)
+    assert shuffled.objective == pytest.approx(straight.objective, rel=1e-9)
+    expected = permuted(straight.parameters)
+    for array, other in zip(shuffled.parameters.arrays(), expected.arrays(), strict=True):
+        np.testing.assert_allclose(array, other, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1, 1), (5, 1, 1, 1), (1, 3, 2, 4), (5, 3, 1, 1)])
+def test_checks_16_the_smallest_sizes_work(size):
+    T, n, m, r = size
+    case = make_case(T, n, m, r)
+    result = solve(case.problem, case.point.parameters, ALMSettings(max_iter=5))
+    assert result.objective <= case.problem.objective(case.point.parameters)
+
+
+def test_an_overflowing_network_has_an_infinite_objective():
+    case = make_case()
+    W = np.full((4, 4), 1e200)
+    exploding = dataclasses.replace(case.point.parameters, W=W, b=np.ones(4))
+    assert case.problem.objective(exploding) == np.inf
+
+
+def test_table_2_scaling():
+    found = Regularization.scaled(1.2, n_inputs=5, hidden_size=4, n_outputs=3)
+    expected = (1.2 / 12, 1.2 / 16, 1.2 / 20, 1.2 / 4, 1.2 / 3, 1e-8)
+    assert as_lam(found) == pytest.approx(expected, rel=1e-15)
+
+
+X, Y = np.zeros((6, 2)), np.zeros((6, 1))
+REG = Regularization.scaled(1.0, 2, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((X[:, 0], Y, REG), ValueError, "X must have two dimensions.*found shape"),
+        ((X, Y[:5], REG), ValueError, "X and Y must have equally many rows, found 6 and 5"),
+        ((X + np.nan, Y, REG), ValueError, "X must be finite, found nan in row 0, column 0"),
+        ((X, Y + np.inf, REG), ValueError, "Y must be finite, found inf"),
+        ((X[:, :0], Y, REG), ValueError, "X must have at least one row and one column"),
+        ((X[:0], Y[:0], REG), ValueError, "X must have at least one row and one column"),
+        (([["a"]], [[1.0]], REG), TypeError, "X must be an array of numbers"),
+        ((X, Y, 0.1), TypeError, "regularization must be a Regularization"),
+        ((X, Y, REG, "gelu"), ValueError, "activation must be one of"),
+        ((X, Y, REG, "relu", (1,)), ValueError, "starts must begin with 0"),
+        ((X, Y, REG, "relu", (0, 3, 3)), ValueError, "starts must begin with 0"),
+        ((X, Y, REG, "relu", (0, 6)), ValueError, "starts must begin with 0"),
+        ((X, Y, REG, "relu", ()), ValueError, "starts must begin with 0"),
+    ],
+)
+def test_bad_data_are_refused_by_name(arguments, error, message):
+    with pytest.raises(error, match=message):
+        ElmanProblem(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"l2_readout": -1.0}, ValueError, "l2_readout must be 0 or more, found -1.0"),
+        ({"l2_bias": np.nan}, ValueError, "l2_bias must be finite"),
+        ({"l2_input": "1"}, TypeError, "l2_input must be a number"),
+    ],
+)
+def test_bad_penalties_are_refused_by_name(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Regularization(**arguments)
+    with pytest.raises(ValueError, match="alpha must be 0 or more"):
+        Regularization.scaled(-1.0, 1, 1, 1)
+    with pytest.raises(ValueError, match="hidden_size must be at least 1, found 0"):
+        Regularization.scaled(1.0, 1, 0, 1)

@@ -1,0 +1,73 @@
+"""train: starts, seeds, arguments."""
+
+import numpy as np
+import pytest
+
+from sktime_alm.solver import Status, train
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(30, 2)), RNG.normal(size=(30, 1))
+FAST = {"max_iter": 3, "max_inner_iter": 3}
+
+
+def test_the_best_start_is_returned_with_the_outcome_of_each():
+    result = train(X, Y, 3, n_init=4, random_state=0, **FAST)
+    objectives = [start.objective for start in result.starts]
+    assert len(objectives) == 4 and len(set(objectives)) == 4
+    assert result.objective == min(objectives)
+    assert all(isinstance(start.status, Status) for start in result.starts)
+
+
+def test_a_start_depends_on_the_seed_and_its_place_alone():
+    few = train(X, Y, 3, n_init=2, random_state=5, **FAST)
+    many = train(X, Y, 3, n_init=4, random_state=5, **FAST)
+    assert many.starts[:2] == few.starts
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_same_seed_gives_the_same_bits(seed):
+    first, second = (train(X, Y, 3, random_state=seed, **FAST) for _ in range(2))
+    for a, b in zip(first.parameters.arrays(), second.parameters.arrays(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = train(X, Y, 3, random_state=seed + 1, **FAST)
+    assert other.objective != first.objective
+
+
+def test_generators_and_random_states_are_accepted():
+    for make in (np.random.default_rng, np.random.RandomState):
+        first, second = (train(X, Y, 3, random_state=make(3), **FAST) for _ in range(2))
+        assert first.objective == second.objective
+
+
+def test_a_start_that_overflows_is_tamed_and_said():
+    long_X, long_Y = np.ones((400, 2)), np.ones((400, 1))
+    with pytest.warns(UserWarning, match="initial network overflowed"):
+        result = train(long_X, long_Y, 5, initialization=30.0, random_state=0, **FAST)
+    assert np.isfinite(result.objective)
+
+
+def test_initial_weights_are_used_as_given():
+    first = train(X, Y, 3, random_state=0, **FAST)
+    again = train(X, Y, 3, initial=first.parameters, **FAST)
+    assert again.objective <= first.objective
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"hidden_size": 0}, ValueError, "hidden_size must be at least 1, found 0"),
+        ({"hidden_size": 2.0}, TypeError, "hidden_size must be an integer"),
+        ({"n_init": 0}, ValueError, "n_init must be at least 1"),
+        ({"alpha": -1.0}, ValueError, "alpha must be 0 or more"),
+        ({"method": "sgd"}, ValueError, "method must be one of"),
+        ({"initialization": "xavier"}, ValueError, "initialization must be one of"),
+        ({"random_state": -1}, ValueError, "random_state must be at least 0"),
+        ({"random_state": "a"}, TypeError, "random_state must be an integer"),
+        ({"max_iter": 0}, ValueError, "max_iter must be at least 1"),
+        ({"X": X[:, 0]}, ValueError, "X must have two dimensions"),
+        ({"Y": Y[:3]}, ValueError, "X and Y must have equally many rows"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(arguments, error, message):
+    with pytest.raises(error, match=message):
+        train(**{"X": X, "Y": Y, "hidden_size": 3, **FAST, **arguments})

@@ -1,0 +1,424 @@
+"""The sktime forecaster: pandas and forecasting horizons around the array core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
+
+from sktime_alm.features import Standardizer, change_units, lag_matrix
+from sktime_alm.progress import progress_bar
+from sktime_alm.solver import ALMResult, ALMSettings, ElmanParameters, train
+from sktime_alm.solver._typing import Array
+from sktime_alm.solver._validation import check_count
+from sktime_alm.solver.activations import Activation, get_activation
+from sktime_alm.solver.elman import free_run, rollout
+from sktime_alm.solver.result import Callback
+
+
+class ALMElmanForecaster(BaseForecaster):
+    r"""Elman recurrent network trained by an augmented Lagrangian method.
+
+    .. math:: u_t = W h_{t-1} + V x_t + b, \quad h_t = \sigma(u_t), \quad
+              \hat y_t = A h_t + c
+
+    The inputs x_t are the last ``lags`` values of y, newest first, and the exogenous
+    X of time t. The weights are not found by backpropagation: training is written as a
+    constrained problem in the weights, the hidden states and the pre-activations, and
+    solved by an augmented Lagrangian method whose subproblems are minimised block by
+    block in closed form [1]_.
+
+    **Which X a forecast needs.** X of time t is an input of the forecast *of* time t, as
+    in the paper. To forecast h steps ahead, X of all h future times must be passed to
+    ``predict``, found there by its index labels. A variable that is not yet known at
+    forecast time must be lagged before it is passed (``X.shift(1)``), in ``fit`` too.
+
+    Parameters
+    ----------
+    hidden_size : int, default=8
+        Number r of hidden units.
+    activation : {"relu", "leaky_relu", "elu"} or Activation, default="relu"
+    lags : int, default=1
+        Number of past values of y among the inputs. 0 is the paper's model, which needs
+        X. Beyond one step ahead, forecasts take the place of values not yet seen.
+    alpha : float, default=1.0
+        Strength of the l2 penalties, spread over the weights as in the paper's Table 2
+        (its tau): each matrix is penalised by alpha over its number of entries.
+    method : {"paper"}, default="paper"
+        "paper" is Algorithm 3.1 of [1]_.
+    initialization : {"he", "glorot", "lecun", "normal"} or float, default="normal"
+        Distribution of the initial weights; "normal" is N(0, 0.1), a number is the
+        standard deviation of another normal distribution.
+    max_iter : int, default=100
+        Outer iterations of the augmented Lagrangian method.
+    tol : float, default=1e-4
+        Training has converged when the relative KKT residuals are at most this.
+    n_init : int, default=1
+        Number of random starts; the best is kept.
+    standardize : bool, default=True
+        Scale y and X to mean 0 and variance 1 on the training window. Constant columns
+        are only centred.
+    random_state : int, numpy Generator or RandomState, optional
+        Seed of the initial weights.
+    verbose : int, default=0
+        1 shows a progress bar.
+    callback : callable, optional
+        Called with the record of each outer iteration; training stops when it returns
+        True.
+    solver_options : dict, optional
+        Further fields of :class:`sktime_alm.solver.ALMSettings`, such as
+        ``{"max_inner_iter": 50, "initial_penalty": 0.1}``.
+
+    Attributes
+    ----------
+    parameters_ : ElmanParameters
+        The trained weights, in standardised units if ``standardize``.
+    result_ : ALMResult
+        History, status, certificate and last iterate of the training.
+    n_iter_ : int
+        Outer iterations of the training.
+    objective_ : float
+        The penalised training objective (2.6) of ``parameters_``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        In ``fit``: a parameter out of its range, y or X not finite, time steps missing
+        within y, fewer than ``lags + 2`` rows, or no inputs (``lags=0`` without X). In
+        ``predict`` and ``update``: X missing, without rows for all times needed, or with
+        other columns than in ``fit``; rows missing between the last time seen and y.
+
+    Notes
+    -----
+    ``update(update_params=False)`` runs the hidden state over the new rows.
+    ``update(update_params=True)`` trains on all rows seen, from the present weights.
+    Rows of times already seen are ignored. In-sample predictions are those of one step
+    ahead; for the first ``lags`` rows the values before the series are taken to be at
+    the training mean (at 0 if not ``standardize``).
+
+    References
+    ----------
+    .. [1] Wang, Y., Zhang, C. and Chen, X. (2024). An augmented Lagrangian method for
+       training recurrent neural networks. arXiv:2402.13687.
+
+    Examples
+    --------
+    >>> from sktime_alm import ALMElmanForecaster
+    >>> from sktime_alm.datasets import load_sp500_volatility
+    >>> y, X = load_sp500_volatility()
+    >>> X = X.shift(1)  # known a month before
+    >>> forecaster = ALMElmanForecaster(hidden_size=4, max_iter=20, random_state=0)
+    >>> forecaster.fit(y[1:-1], X[1:-1])
+    ALMElmanForecaster(hidden_size=4, max_iter=20, random_state=0)
+    >>> forecaster.predict(fh=1, X=X[-1:]).index[0]
+    Period('2009-06', 'M')
+    """
+
+    _tags = {  # noqa: RUF012  # sktime reads it from the class
+        "authors": ["sktime-alm developers"],
+        "maintainers": ["sktime-alm developers"],
+        "python_dependencies": None,
+        "y_inner_mtype": "pd.DataFrame",
+        "X_inner_mtype": "pd.DataFrame",
+        "capability:multivariate": True,
+        "capability:exogenous": True,
+        "capability:missing_values": False,
+        "capability:categorical_in_X": False,
+        "capability:insample": True,
+        "capability:pred_int": False,
+        "capability:pred_int:insample": False,
+        "capability:update": True,
+        "capability:non_contiguous_X": False,
+        "capability:unequal_length": True,
+        "capability:random_state": True,
+        "property:randomness": "derandomized",
+        "requires-fh-in-fit": False,
+        "X-y-must-have-same-index": True,
+        "enforce_index_type": None,
+        "fit_is_empty": False,
+    }
+
+    # the rows that forecasts and updates need are kept here, not by the base class
+    _config = {"remember_data": False}  # noqa: RUF012
+    _y = None
+    _X = None
+
+    def __init__(
+        self,
+        hidden_size: int = 8,
+        activation: str | Activation = "relu",
+        lags: int = 1,
+        alpha: float = 1.0,
+        method: str = "paper",
+        initialization: str | float = "normal",
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        n_init: int = 1,
+        standardize: bool = True,
+        random_state: int | np.random.Generator | np.random.RandomState | None = None,
+        verbose: int = 0,
+        callback: Callback | None = None,
+        solver_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.activation = activation
+        self.lags = lags
+        self.alpha = alpha
+        self.method = method
+        self.initialization = initialization
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.standardize = standardize
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callback = callback
+        self.solver_options = solver_options
+        super().__init__()
+
+    def _fit(
+        self, y: pd.DataFrame, X: pd.DataFrame | None, fh: ForecastingHorizon | None
+    ) -> ALMElmanForecaster:
+        check_count(self.lags, "lags", minimum=0)
+        if self.lags == 0 and X is None:
+            raise ValueError("lags=0 leaves the network without inputs; pass X or use lags >= 1")
+        if len(y) < self.lags + 2:
+            raise ValueError(
+                f"y must have at least lags + 2 = {self.lags + 2} rows, found {len(y)}"
+            )
+        _check_consecutive(y.index)
+        self._seen_y = _as_finite_floats(y, "y")
+        self._seen_X = None if X is None else _as_finite_floats(X.loc[y.index], "X")
+        self._scale_and_train()
+        return self
+
+    def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
+        steps = np.asarray(fh.to_relative(self.cutoff), dtype=int)
+        origin = self._seen_y.index.get_loc(self.cutoff[0])
+        if origin + steps.min() < 0:
+            raise ValueError(
+                f"fh must not reach before the training window, which begins at "
+                f"{self._seen_y.index[0]}; found a step of {steps.min()} from {self.cutoff[0]}"
+            )
+        in_sample = steps <= 0
+        values = np.empty((len(steps), self._seen_y.shape[1]))
+        if in_sample.any():
+            fitted = self.parameters_.outputs(self._hidden_states(origin + 1))
+            values[in_sample] = fitted[origin + steps[in_sample]]
+        if not in_sample.all():
+            times = ForecastingHorizon(
+                np.arange(1, steps.max() + 1), is_relative=True, freq=fh.freq
+            ).to_absolute_index(self.cutoff)
+            forecasts = self._forecast(origin, self._exogenous(X, times, "predict"))
+            values[~in_sample] = forecasts[steps[~in_sample] - 1]
+        return pd.DataFrame(
+            self._y_scaler.inverse_transform(values),
+            index=fh.to_absolute_index(self.cutoff),
+            columns=self._seen_y.columns,
+        )
+
+    def _update(
+        self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
+    ) -> ALMElmanForecaster:
+        new_y = _as_finite_floats(y.loc[y.index > self._seen_y.index[-1]], "y")
+        if new_y.empty:
+            return self
+        self._check_columns(new_y.columns, self._seen_y.columns, "y")
+        _check_consecutive(self._seen_y.index[-1:].append(new_y.index))
+        new_X = self._select_X(X, new_y.index, "update")
+        n_before = len(self._seen_y)
+        self._seen_y = pd.concat([self._seen_y, new_y])
+        if new_X is not None:
+            self._seen_X = pd.concat([self._seen_X, new_X])
+        if update_params:
+            self._scale_and_train(initial=self.parameters_)
+        else:
+            self._hidden_state = self._advance(n_before)
+        return self
+
+    def _scale_and_train(self, initial: ElmanParameters | None = None) -> None:
+        """Fit the scalers and the network to all rows seen."""
+        if initial is not None:
+            before = self._input_scaler(), self._y_scaler
+        self._y_scaler = self._scaler(self._seen_y)
+        self._X_scaler = None if self._seen_X is None else self._scaler(self._seen_X)
+        if initial is not None:
+            now = self._input_scaler(), self._y_scaler
+            initial = change_units(initial, *zip(before, now, strict=True))
+
+        inputs, targets = self._inputs(), self._y_scaler.transform(self._seen_y.to_numpy())
+        # the first rows lack lags, and would teach the network that y begins at its mean
+        self.result_ = self._train(inputs[self.lags :], targets[self.lags :], initial)
+        self.parameters_ = self.result_.parameters
+        self.n_iter_ = self.result_.n_iter
+        self.objective_ = self.result_.objective
+        self._hidden_state = self._hidden_states(len(self._seen_y))[-1]
+
+    def _train(self, X: Array, Y: Array, initial: ElmanParameters | None) -> ALMResult:
+        options = {"max_iter": self.max_iter, "tolerance": self.tol, **(self.solver_options or {})}
+        arguments = {
+            "hidden_size": self.hidden_size,
+            "alpha": self.alpha,
+            "activation": self.activation,
+            "initialization": self.initialization,
+            "n_init": self.n_init,
+            "random_state": self.random_state,
+            "method": self.method,
+            "initial": initial,
+            **options,
+        }
+        if not self.verbose:
+            return train(X, Y, callback=self.callback, **arguments)
+        n_iterations = ALMSettings(**options).max_iter * (1 if initial else self.n_init)
+        with progress_bar(n_iterations, self.callback) as callback:
+            return train(X, Y, callback=callback, **arguments)
+
+    def _scaler(self, data: pd.DataFrame) -> Standardizer:
+        if self.standardize:
+            return Standardizer.fit(data.to_numpy())
+        return Standardizer.identity(data.shape[1])
+
+    def _input_scaler(self) -> Standardizer:
+        """Scaler of the network's inputs: of y for each lag, then of X."""
+        scalers = [self._y_scaler] * self.lags
+        if self._X_scaler is not None:
+            scalers = [*scalers, self._X_scaler]
+        return Standardizer(
+            np.concatenate([scaler.mean for scaler in scalers]),
+            np.concatenate([scaler.scale for scaler in scalers]),
+        )
+
+    def _inputs(self, first: int = 0) -> Array:
+        """Standardised network inputs of the rows seen, from row ``first`` on."""
+        # lags of the first row wanted reach back before it
+        context = max(first - self.lags, 0)
+        y = self._y_scaler.transform(self._seen_y.to_numpy()[context:])
+        inputs = lag_matrix(y, self.lags)[first - context :]
+        if self._seen_X is None:
+            return inputs
+        return np.hstack([inputs, self._X_scaler.transform(self._seen_X.to_numpy()[first:])])
+
+    def _hidden_states(self, n_rows: int) -> Array:
+        """Hidden states of the first rows seen; the state starts anew at the first full row."""
+        starts = (0, self.lags) if 0 < self.lags < n_rows else (0,)
+        sigma = get_activation(self.activation)
+        return rollout(self.parameters_, sigma, self._inputs()[:n_rows], starts)[1]
+
+    def _advance(self, n_before: int) -> Array:
+        """Hidden state after the rows from ``n_before`` on, which follow the present state."""
+        sigma = get_activation(self.activation)
+        inputs = self._inputs(first=n_before)
+        return rollout(self.parameters_, sigma, inputs, initial_state=self._hidden_state)[1][-1]
+
+    def _forecast(self, origin: int, exogenous: Array) -> Array:
+        """Standardised forecasts from row ``origin`` on, one for each row of ``exogenous``."""
+        at_end = origin == len(self._seen_y) - 1
+        state = self._hidden_state if at_end else self._hidden_states(origin + 1)[-1]
+        recent = self._seen_y.to_numpy()[origin + 1 - self.lags : origin + 1][::-1]
+        forecasts = free_run(
+            self.parameters_,
+            get_activation(self.activation),
+            state,
+            self._y_scaler.transform(recent),
+            exogenous,
+        )
+        if not np.isfinite(forecasts).all():
+            step = int(np.argmin(np.isfinite(forecasts).all(axis=1))) + 1
+            raise ValueError(
+                f"the forecasts overflow at step {step} of fh: the trained recurrence is unstable; "
+                f"fit with a larger alpha (found {self.alpha!r})"
+            )
+        return forecasts
+
+    def _exogenous(self, X: pd.DataFrame | None, times: pd.Index, caller: str) -> Array:
+        """Standardised X of the given times; shape (n_times, 0) if fitted without X."""
+        selected = self._select_X(X, times, caller)
+        if selected is None:
+            return np.empty((len(times), 0))
+        return self._X_scaler.transform(selected.to_numpy())
+
+    def _select_X(
+        self, X: pd.DataFrame | None, times: pd.Index, caller: str
+    ) -> pd.DataFrame | None:
+        """Rows of X by label, with the columns of ``fit``; None if fitted without X."""
+        if self._seen_X is None:
+            return None
+        if X is None:
+            raise ValueError(
+                f"X must be passed to {caller}, since the forecaster was fitted with X: "
+                f"columns {list(self._seen_X.columns)} at {_listed(times)}"
+            )
+        self._check_columns(X.columns, self._seen_X.columns, "X")
+        missing = times.difference(X.index, sort=False)
+        if len(missing):
+            raise ValueError(
+                f"X passed to {caller} must have a row for every time from the cutoff to the last "
+                f"one of fh or y, since the hidden state runs through all of them; missing "
+                f"{_listed(missing)}"
+            )
+        return _as_finite_floats(X.loc[times, self._seen_X.columns], "X")
+
+    @staticmethod
+    def _check_columns(found: pd.Index, expected: pd.Index, name: str) -> None:
+        missing, unknown = expected.difference(found), found.difference(expected)
+        if len(missing) or len(unknown):
+            raise ValueError(
+                f"{name} must have the columns of fit, {list(expected)}; missing {list(missing)}, "
+                f"unknown {list(unknown)}"
+            )
+
+    @classmethod
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
+        """Parameters for sktime's estimator checks: small and quick to fit."""
+        quick = {"max_iter": 2, "solver_options": {"max_inner_iter": 2}, "random_state": 0}
+        return [
+            {"hidden_size": 2, **quick},
+            {
+                "hidden_size": 3,
+                "activation": "elu",
+                "lags": 2,
+                "alpha": 0.1,
+                "initialization": "glorot",
+                "n_init": 2,
+                "standardize": False,
+                **quick,
+            },
+        ]
+
+
+def _as_finite_floats(data: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The frame as doubles; an error names the first value that is not finite."""
+    data = data.astype(float)
+    is_finite = np.isfinite(data.to_numpy())
+    if not is_finite.all():
+        row, column = np.argwhere(~is_finite)[0]
+        raise ValueError(
+            f"{name} must be finite, found {data.iloc[row, column]} in column "
+            f"{data.columns[column]!r} at {data.index[row]}"
+        )
+    return data
+
+
+def _check_consecutive(index: pd.Index) -> None:
+    """Refuse missing time steps where the index can tell: periods and integers."""
+    if isinstance(index, pd.PeriodIndex):
+        ordinals = index.asi8
+    elif pd.api.types.is_integer_dtype(index):
+        ordinals = index.to_numpy()
+    else:
+        return
+    gaps = np.flatnonzero(np.diff(ordinals) != 1)
+    if len(gaps):
+        raise ValueError(
+            f"y must have a row for every time step; after {index[gaps[0]]} comes "
+            f"{index[gaps[0] + 1]}. Fill the gap, for instance with sktime's Imputer"
+        )
+
+
+def _listed(times: pd.Index) -> str:
+    """The first few times, in words."""
+    shown = ", ".join(str(time) for time in times[:5])
+    return shown if len(times) <= 5 else f"{shown} and {len(times) - 5} more"

@@ -26,7 +26,7 @@ class Standardizer:
     def fit(cls, values: Array) -> Standardizer:
         """Means and standard deviations of the columns."""
         # through the largest value, so that squares neither overflow nor vanish
-        size = np.maximum(np.abs(values).max(axis=0), np.finfo(float).tiny)
+        size = np.maximum(np.abs(values).max(axis=0, initial=0.0), np.finfo(float).tiny)
         relative = values / size
         mean, scale = relative.mean(axis=0), relative.std(axis=0)
         # rounding leaves a constant column a deviation of a few units in the last place

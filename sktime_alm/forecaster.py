@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,14 @@ class ALMElmanForecaster(BaseForecaster):
     _y = None
     _X = None
 
+    parameters_: ElmanParameters
+    result_: ALMResult
+    n_iter_: int
+    objective_: float
+    _y_scaler: Standardizer
+    _X_scaler: Standardizer
+    _hidden_state: Array
+
     def __init__(
         self,
         hidden_size: int = 8,
@@ -182,16 +191,19 @@ class ALMElmanForecaster(BaseForecaster):
     def _fit(
         self, y: pd.DataFrame, X: pd.DataFrame | None, fh: ForecastingHorizon | None
     ) -> ALMElmanForecaster:
-        check_count(self.lags, "lags", minimum=0)
+        self._check_arguments()
         if self.lags == 0 and X is None:
             raise ValueError("lags=0 leaves the network without inputs; pass X or use lags >= 1")
         if len(y) < self.lags + 2:
             raise ValueError(
                 f"y must have at least lags + 2 = {self.lags + 2} rows, found {len(y)}"
             )
-        _check_consecutive(y.index)
+        self._frequency = _frequency(y.index)
+        _check_consecutive(y.index, self._frequency)
         self._seen_y = _as_finite_floats(y, "y")
-        self._seen_X = None if X is None else _as_finite_floats(X.loc[y.index], "X")
+        self._seen_X = pd.DataFrame(index=y.index)
+        if X is not None:
+            self._seen_X = _as_finite_floats(X.loc[y.index], "X")
         self._scale_and_train()
         return self
 
@@ -212,7 +224,8 @@ class ALMElmanForecaster(BaseForecaster):
             times = ForecastingHorizon(
                 np.arange(1, steps.max() + 1), is_relative=True, freq=fh.freq
             ).to_absolute_index(self.cutoff)
-            forecasts = self._forecast(origin, self._exogenous(X, times, "predict"))
+            exogenous = self._select_X(X, times, "predict").to_numpy()
+            forecasts = self._forecast(origin, self._X_scaler.transform(exogenous))
             values[~in_sample] = forecasts[steps[~in_sample] - 1]
         return pd.DataFrame(
             self._y_scaler.inverse_transform(values),
@@ -223,28 +236,47 @@ class ALMElmanForecaster(BaseForecaster):
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> ALMElmanForecaster:
-        new_y = _as_finite_floats(y.loc[y.index > self._seen_y.index[-1]], "y")
+        new_y = y.loc[y.index > self._seen_y.index[-1]]
         if new_y.empty:
             return self
-        self._check_columns(new_y.columns, self._seen_y.columns, "y")
-        _check_consecutive(self._seen_y.index[-1:].append(new_y.index))
+        if new_y.shape[1] == self._seen_y.shape[1] == 1:
+            new_y = new_y.set_axis(self._seen_y.columns, axis=1)  # a series need keep no name
+        _check_columns(new_y.columns, self._seen_y.columns, "y")
+        new_y = _as_finite_floats(new_y[self._seen_y.columns], "y")
+        _check_consecutive(self._seen_y.index[-1:].append(new_y.index), self._frequency)
         new_X = self._select_X(X, new_y.index, "update")
         n_before = len(self._seen_y)
         self._seen_y = pd.concat([self._seen_y, new_y])
-        if new_X is not None:
-            self._seen_X = pd.concat([self._seen_X, new_X])
+        self._seen_X = pd.concat([self._seen_X, new_X])
         if update_params:
             self._scale_and_train(initial=self.parameters_)
         else:
             self._hidden_state = self._advance(n_before)
         return self
 
+    def _check_arguments(self) -> None:
+        """Refuse what the solver does not see; it checks all other arguments itself."""
+        check_count(self.lags, "lags", minimum=0)
+        check_count(self.verbose, "verbose", minimum=0)
+        if not isinstance(self.standardize, (bool, np.bool_)):
+            raise TypeError(f"standardize must be True or False, found {self.standardize!r}")
+        if self.callback is not None and not callable(self.callback):
+            raise TypeError(f"callback must be callable, found {self.callback!r}")
+        known = {item.name for item in fields(ALMSettings)} - {"method", "max_iter", "tolerance"}
+        unknown = set(self.solver_options or {}) - known
+        if unknown:
+            raise ValueError(
+                f"solver_options must hold fields of ALMSettings other than method, max_iter and "
+                f"tolerance (which are arguments of their own), {sorted(known)}; found "
+                f"{sorted(unknown)}"
+            )
+
     def _scale_and_train(self, initial: ElmanParameters | None = None) -> None:
         """Fit the scalers and the network to all rows seen."""
         if initial is not None:
             before = self._input_scaler(), self._y_scaler
         self._y_scaler = self._scaler(self._seen_y)
-        self._X_scaler = None if self._seen_X is None else self._scaler(self._seen_X)
+        self._X_scaler = self._scaler(self._seen_X)
         if initial is not None:
             now = self._input_scaler(), self._y_scaler
             initial = change_units(initial, *zip(before, now, strict=True))
@@ -283,9 +315,7 @@ class ALMElmanForecaster(BaseForecaster):
 
     def _input_scaler(self) -> Standardizer:
         """Scaler of the network's inputs: of y for each lag, then of X."""
-        scalers = [self._y_scaler] * self.lags
-        if self._X_scaler is not None:
-            scalers = [*scalers, self._X_scaler]
+        scalers = [self._y_scaler] * self.lags + [self._X_scaler]
         return Standardizer(
             np.concatenate([scaler.mean for scaler in scalers]),
             np.concatenate([scaler.scale for scaler in scalers]),
@@ -296,10 +326,8 @@ class ALMElmanForecaster(BaseForecaster):
         # lags of the first row wanted reach back before it
         context = max(first - self.lags, 0)
         y = self._y_scaler.transform(self._seen_y.to_numpy()[context:])
-        inputs = lag_matrix(y, self.lags)[first - context :]
-        if self._seen_X is None:
-            return inputs
-        return np.hstack([inputs, self._X_scaler.transform(self._seen_X.to_numpy()[first:])])
+        lagged = lag_matrix(y, self.lags)[first - context :]
+        return np.hstack([lagged, self._X_scaler.transform(self._seen_X.to_numpy()[first:])])
 
     def _hidden_states(self, n_rows: int) -> Array:
         """Hidden states of the first rows seen; the state starts anew at the first full row."""
@@ -333,25 +361,16 @@ class ALMElmanForecaster(BaseForecaster):
             )
         return forecasts
 
-    def _exogenous(self, X: pd.DataFrame | None, times: pd.Index, caller: str) -> Array:
-        """Standardised X of the given times; shape (n_times, 0) if fitted without X."""
-        selected = self._select_X(X, times, caller)
-        if selected is None:
-            return np.empty((len(times), 0))
-        return self._X_scaler.transform(selected.to_numpy())
-
-    def _select_X(
-        self, X: pd.DataFrame | None, times: pd.Index, caller: str
-    ) -> pd.DataFrame | None:
-        """Rows of X by label, with the columns of ``fit``; None if fitted without X."""
-        if self._seen_X is None:
-            return None
+    def _select_X(self, X: pd.DataFrame | None, times: pd.Index, caller: str) -> pd.DataFrame:
+        """Rows of X by label, with the columns of ``fit``: none if fitted without X."""
+        if self._seen_X.columns.empty:
+            return pd.DataFrame(index=times)
         if X is None:
             raise ValueError(
                 f"X must be passed to {caller}, since the forecaster was fitted with X: "
                 f"columns {list(self._seen_X.columns)} at {_listed(times)}"
             )
-        self._check_columns(X.columns, self._seen_X.columns, "X")
+        _check_columns(X.columns, self._seen_X.columns, "X")
         missing = times.difference(X.index, sort=False)
         if len(missing):
             raise ValueError(
@@ -360,15 +379,6 @@ class ALMElmanForecaster(BaseForecaster):
                 f"{_listed(missing)}"
             )
         return _as_finite_floats(X.loc[times, self._seen_X.columns], "X")
-
-    @staticmethod
-    def _check_columns(found: pd.Index, expected: pd.Index, name: str) -> None:
-        missing, unknown = expected.difference(found), found.difference(expected)
-        if len(missing) or len(unknown):
-            raise ValueError(
-                f"{name} must have the columns of fit, {list(expected)}; missing {list(missing)}, "
-                f"unknown {list(unknown)}"
-            )
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
@@ -402,19 +412,44 @@ def _as_finite_floats(data: pd.DataFrame, name: str) -> pd.DataFrame:
     return data
 
 
-def _check_consecutive(index: pd.Index) -> None:
-    """Refuse missing time steps where the index can tell: periods and integers."""
-    if isinstance(index, pd.PeriodIndex):
-        ordinals = index.asi8
-    elif pd.api.types.is_integer_dtype(index):
-        ordinals = index.to_numpy()
-    else:
-        return
-    gaps = np.flatnonzero(np.diff(ordinals) != 1)
-    if len(gaps):
+def _check_columns(found: pd.Index, expected: pd.Index, name: str) -> None:
+    """Refuse a frame whose columns are not those of fit, in whatever order."""
+    missing, unknown = expected.difference(found), found.difference(expected)
+    if len(missing) or len(unknown):
         raise ValueError(
-            f"y must have a row for every time step; after {index[gaps[0]]} comes "
-            f"{index[gaps[0] + 1]}. Fill the gap, for instance with sktime's Imputer"
+            f"{name} must have the columns of fit, {list(expected)}; missing {list(missing)}, "
+            f"unknown {list(unknown)}"
+        )
+
+
+def _frequency(index: pd.Index) -> pd.DateOffset | None:
+    """The step between time stamps; None for periods and integers, which carry their own."""
+    if not isinstance(index, pd.DatetimeIndex):
+        return None
+    frequency = index.freq
+    if frequency is None and len(index) >= 3:
+        frequency = pd.infer_freq(index)
+    if frequency is None:
+        raise ValueError(
+            "y must have a DatetimeIndex with a frequency, or horizons have no meaning; found "
+            "irregular time stamps. Use y.asfreq(...) and sktime's Imputer, a PeriodIndex, or "
+            "y.reset_index(drop=True) to count observations"
+        )
+    return pd.tseries.frequencies.to_offset(frequency)
+
+
+def _check_consecutive(index: pd.Index, frequency: pd.DateOffset | None) -> None:
+    """Refuse missing time steps."""
+    if frequency is None:
+        following = index[:-1] + 1
+    else:
+        following = pd.date_range(index[0], periods=len(index), freq=frequency)[1:]
+    is_gap = index[1:] != following
+    if is_gap.any():
+        at = int(np.argmax(is_gap))
+        raise ValueError(
+            f"y must have a row for every time step; after {index[at]} comes {index[at + 1]}. "
+            "Fill the gap, for instance with sktime's Imputer"
         )
 
 

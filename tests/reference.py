@@ -87,7 +87,9 @@ def update_weights(h, u, xi, gamma, X, Y, lam):
     """(3.14) through the full systems Q1 w = -q1 and Q2 a = -q2 of Lemma 3.1."""
     (T, n), m, r = X.shape, Y.shape[1], h.shape[1]
     P = psi(h, X)
-    Lambda1 = np.diag(np.concatenate([np.full(r * r, lam[1]), np.full(r * n, lam[2]), np.full(r, lam[3])]))
+    Lambda1 = np.diag(
+        np.concatenate([np.full(r * r, lam[1]), np.full(r * n, lam[2]), np.full(r, lam[3])])
+    )
     w = np.linalg.solve(gamma * P.T @ P + 2 * Lambda1, P.T @ (xi + gamma * u).ravel())
 
     Lambda2 = np.diag(np.concatenate([np.full(r * m, lam[0]), np.full(m, lam[4])]))
@@ -162,7 +164,7 @@ def alm(
     eta3=0.01,
     level=100.0,
 ):
-    """Algorithm 3.1 with a fixed number of sweeps; yields every iterate (z, h, u, xi, zeta, gamma)."""
+    """Algorithm 3.1 with a fixed number of sweeps; yields (z, h, u, xi, zeta, gamma)."""
     u, h = rollout(weights, X)
     start = (weights, h, u)
     xi, zeta = np.zeros_like(u), np.zeros_like(u)

@@ -35,7 +35,13 @@ def test_checks_1_weight_update_solves_the_kronecker_systems(size, seed):
     problem, point, multipliers, gamma, _ = make_case(T, n, m, r, seed=seed)
     found = update_parameters(problem, point.h, point.u, multipliers, gamma)
     dense = reference.update_weights(
-        point.h, point.u, multipliers.xi, gamma, problem.X, problem.Y, as_lam(problem.regularization)
+        point.h,
+        point.u,
+        multipliers.xi,
+        gamma,
+        problem.X,
+        problem.Y,
+        as_lam(problem.regularization),
     )
     for array, expected in zip(found.arrays(), dense, strict=True):
         np.testing.assert_allclose(array, expected, rtol=1e-12, atol=1e-12)

@@ -83,8 +83,14 @@ def test_initial_weights_have_the_stated_variances(initialization, of_A, of_W, o
 
 @pytest.mark.parametrize(
     ("value", "error"),
-    [("xavier", ValueError), (0.0, ValueError), (-1.0, ValueError), (np.inf, ValueError),
-     (None, TypeError), (True, TypeError)],
+    [
+        ("xavier", ValueError),
+        (0.0, ValueError),
+        (-1.0, ValueError),
+        (np.inf, ValueError),
+        (None, TypeError),
+        (True, TypeError),
+    ],
 )
 def test_unknown_initializations_are_refused_by_name(value, error):
     with pytest.raises(error, match="initialization must be"):

@@ -74,7 +74,7 @@ def test_checks_1_gradients_in_the_states(case, starts):
 
     numerical_h = central_difference(value_h, point.h)
     np.testing.assert_allclose(found.h, numerical_h, rtol=1e-6, atol=1e-6)
-    of_u = found.u_smooth - found.u_slope * problem.activation.derivative(point.u)
+    of_u = found.u_smooth - found.u_slope * problem.sigma.derivative(point.u)
     np.testing.assert_allclose(of_u, central_difference(value_u, point.u), rtol=1e-6, atol=1e-6)
 
 
@@ -118,8 +118,7 @@ def test_checks_10_lipschitz_bounds_within_the_level_set(case):
     rng = np.random.default_rng(0)
     parameters, h, u = point
     nearby = [
-        Point(parameters, h + dh, u + du)
-        for dh, du in 0.3 * rng.normal(size=(5, 2, *h.shape))
+        Point(parameters, h + dh, u + du) for dh, du in 0.3 * rng.normal(size=(5, 2, *h.shape))
     ]
     level = max(augmented_lagrangian(problem, s, multipliers, gamma) for s in [point, *nearby])
     L1, L2 = lipschitz_constants(problem, multipliers, gamma, level)

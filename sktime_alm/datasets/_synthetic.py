@@ -73,7 +73,8 @@ def make_elman(
     teacher = ElmanParameters(**drawn)
     X = rng.uniform(-1.0, 1.0, (T, n))
     _, h = rollout(teacher, get_activation(activation), X)
-    Y = teacher.outputs(h) + rng.normal(0.0, noise, (T, m))
+    with np.errstate(over="ignore", invalid="ignore"):
+        Y = teacher.outputs(h) + rng.normal(0.0, noise, (T, m))
     if not np.isfinite(Y).all():
         raise ValueError(
             f"weight_scale={weight_scale!r} gives a network that overflows within "

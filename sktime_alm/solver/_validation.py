@@ -25,7 +25,7 @@ def check_number(value: Any, name: str) -> float:
     """A finite real number."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, found {value!r}")
-    if not np.isfinite(value):
+    if not np.isfinite(float(value)):
         raise ValueError(f"{name} must be finite, found {value!r}")
     return float(value)
 

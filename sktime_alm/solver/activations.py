@@ -24,6 +24,7 @@ from sktime_alm.solver._typing import Array
 # Newton with a bisection safeguard is done in about ten steps; bisection alone needs
 # fewer than this many to shrink any bracket of doubles to one unit in the last place.
 _MAX_ROOT_ITERATIONS = 100
+_ROOT_TOLERANCE = 8.0 * np.finfo(float).eps
 
 
 @runtime_checkable
@@ -119,6 +120,10 @@ class ReLU(LeakyReLU):
 
     slope: float = field(default=0.0, init=False, repr=False)
 
+    def value(self, u: Array) -> Array:
+        """max(u, 0); a zero slope times u would leave negative zeros."""
+        return np.maximum(u, 0.0)
+
 
 @dataclass(frozen=True)
 class ELU:
@@ -156,20 +161,16 @@ class ELU:
         inflections = _inflections(theta2, gamma, curvature)
         first, second = (np.clip(point, lower, 0.0) for point in inflections)
 
-        def slope(u: Array) -> Array:
+        def slope_and_curvature(u: Array) -> tuple[Array, Array]:
             z = np.exp(u)
-            return curvature * u - pull - gamma * z * (theta2 + 1.0 - z)
+            slope = curvature * u - pull - gamma * z * (theta2 + 1.0 - z)
+            return slope, curvature - gamma * z * (theta2 + 1.0 - 2.0 * z)
 
-        def slope_derivative(u: Array) -> Array:
-            z = np.exp(u)
-            return curvature - gamma * z * (theta2 + 1.0 - 2.0 * z)
-
-        candidates = [
-            u_plus,
-            _root_of_increasing(slope, slope_derivative, lower, first),
-            _root_of_increasing(slope, slope_derivative, second, np.zeros_like(second)),
-        ]
-        best, best_value = u_plus, np.inf
+        candidates = [u_plus, _root_of_increasing(slope_and_curvature, theta3, lower, first)]
+        if (first < second).any():
+            zeros = np.zeros_like(second)
+            candidates.append(_root_of_increasing(slope_and_curvature, theta3, second, zeros))
+        best, best_value = u_plus, np.full_like(u_plus, np.inf)
         for u in candidates:
             value = scalar_objective(self, u, theta1, theta2, theta3, gamma, mu, l2)
             best = np.where(value < best_value, u, best)
@@ -212,27 +213,30 @@ def _inflections(theta2: Array, gamma: float, curvature: float) -> tuple[Array, 
 
 
 def _root_of_increasing(
-    function: Callable[[Array], Array],
-    derivative: Callable[[Array], Array],
+    function: Callable[[Array], tuple[Array, Array]],
+    guess: Array,
     lower: Array,
     upper: Array,
 ) -> Array:
     """The root of an increasing function in [lower, upper], or the end nearest to it.
 
-    Newton's method, and bisection wherever it would leave the bracket.
+    Newton's method, and bisection wherever it would leave the bracket. ``function``
+    returns values and derivatives.
     """
-    upper = np.where(function(lower) >= 0.0, lower, upper)
-    lower = np.where(function(upper) <= 0.0, upper, lower)
-    x = 0.5 * (lower + upper)
+    upper = np.where(function(lower)[0] >= 0.0, lower, upper)
+    lower = np.where(function(upper)[0] <= 0.0, upper, lower)
+    x = np.clip(guess, lower, upper)
     for _ in range(_MAX_ROOT_ITERATIONS):
-        value = function(x)
+        value, derivative = function(x)
         lower = np.where(value <= 0.0, x, lower)
         upper = np.where(value >= 0.0, x, upper)
         with np.errstate(divide="ignore", invalid="ignore"):
-            newton = x - value / derivative(x)
+            newton = x - value / derivative
         inside = (newton >= lower) & (newton <= upper)
-        following = np.where(inside, newton, 0.5 * (lower + upper))
-        done = np.abs(following - x) <= 4.0 * np.finfo(float).eps * (1.0 + np.abs(x))
+        # rounding may throw a last tiny step out of the bracket: that is no cause to bisect
+        tiny = np.abs(newton - x) <= _ROOT_TOLERANCE * (1.0 + np.abs(x))
+        following = np.where(inside | tiny, np.clip(newton, lower, upper), 0.5 * (lower + upper))
+        done = np.abs(following - x) <= _ROOT_TOLERANCE * (1.0 + np.abs(x))
         x = following
         if done.all():
             break
@@ -258,7 +262,9 @@ def get_activation(activation: str | Activation) -> Activation:
     """
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, found {activation!r}")
+            raise ValueError(
+                f"activation must be one of {sorted(ACTIVATIONS)}, found {activation!r}"
+            )
         return ACTIVATIONS[activation]()
     if isinstance(activation, type) or not isinstance(activation, Activation):
         raise TypeError(

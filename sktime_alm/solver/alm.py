@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from sktime_alm.solver.bcd import SweepRule, descend, stationary_to, step_within
 from sktime_alm.solver.elman import ElmanParameters
@@ -43,8 +45,6 @@ class _Best(NamedTuple):
         return _Best(parameters, objective) if objective < self.objective else self
 
 
-# an overflow shows in the iterate, where it is caught; NumPy need not warn as well
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def solve(
     problem: ElmanProblem,
     initial: ElmanParameters,
@@ -75,6 +75,25 @@ def solve(
     """
     settings = settings or ALMSettings()
     problem.check_parameters(initial, "initial")
+    # An overflow shows in the iterate, where it is caught: NumPy need not warn as well. A
+    # second BLAS thread makes products of this size slower, many times so on a busy machine.
+    with np.errstate(all="ignore"), _blas().limit(limits=1, user_api="blas"):
+        return _solve(problem, initial, settings, callback)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries in use; finding them takes milliseconds, limiting them does not."""
+    return ThreadpoolController()
+
+
+def _solve(
+    problem: ElmanProblem,
+    initial: ElmanParameters,
+    settings: ALMSettings,
+    callback: Callback | None,
+) -> ALMResult:
+    """The outer loop: iterate, keep the best network, record, decide whether to go on."""
     start = problem.feasible_point(initial)
     best = _Best(initial, problem.objective_at(start))
     level = _safeguard_level(settings, best.objective)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, lstsq
+from scipy.linalg import lstsq
+from scipy.linalg.lapack import dposv
 
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.elman import ElmanParameters
@@ -68,7 +69,7 @@ def update_hidden_states(
     weight = 2.0 / problem.n_samples
     fed_forward = problem.next_rows(xi + gamma * (u - problem.X @ V.T - b)) @ W
     of_target = weight * ((problem.Y - c) @ A)
-    d = fed_forward + gamma * problem.activation.value(u) - zeta + of_target
+    d = fed_forward + gamma * problem.sigma.value(u) - zeta + of_target
 
     D2 = weight * (A.T @ A) + gamma * np.eye(len(W))
     D1 = D2 + gamma * (W.T @ W)
@@ -91,7 +92,7 @@ def update_preactivations(
     theta1 = problem.drive(parameters, h) - multipliers.xi / gamma
     theta2 = h + multipliers.zeta / gamma
     l2 = problem.regularization.l2_preactivation
-    return problem.activation.prox(theta1, theta2, u, gamma, mu, l2)
+    return problem.sigma.prox(theta1, theta2, u, gamma, mu, l2)
 
 
 def sweep(
@@ -106,24 +107,26 @@ def sweep(
 
 def _solve_ridge(gram: Array, penalty: Array, rhs: Array) -> Array:
     """Solve (gram + diag(penalty)) x = rhs; ``gram`` is overwritten."""
-    gram[np.diag_indices_from(gram)] += penalty
+    gram.flat[:: len(gram) + 1] += penalty
     return _solve_positive_definite(gram, rhs)
 
 
 def _solve_positive_definite(matrix: Array, rhs: Array) -> Array:
     """Solve by Cholesky; by least squares where a zero penalty leaves the matrix singular."""
-    try:
-        return cho_solve(cho_factor(matrix, check_finite=False), rhs, check_finite=False)
-    except LinAlgError:
-        if not np.isfinite(matrix).all():
-            return np.full_like(rhs, np.nan)
-        return lstsq(matrix, rhs, check_finite=False)[0]
+    # LAPACK itself: at these sizes the checks of scipy.linalg.cho_solve cost more than it
+    _, solution, info = dposv(matrix, rhs)
+    if info == 0:
+        return solution
+    if not np.isfinite(matrix).all():
+        return np.full_like(rhs, np.nan)
+    return lstsq(matrix, rhs, check_finite=False)[0]
 
 
 class SweepRule(Protocol):
     """Decides whether the sweeps may stop at a point, given the one before it."""
 
-    def __call__(self, point: Point, previous: Point) -> bool: ...
+    def __call__(self, point: Point, previous: Point) -> bool:
+        """Whether to stop at ``point``."""
 
 
 def stationary_to(
@@ -152,7 +155,7 @@ def step_within(
     threshold = eps / np.linalg.norm([*lipschitz_constants(problem, multipliers, gamma, level), mu])
 
     def rule(point: Point, previous: Point) -> bool:
-        return distance(point, previous) <= threshold
+        return bool(distance(point, previous) <= threshold)
 
     return rule
 
@@ -184,8 +187,9 @@ def descend(
         The last one; not finite after an overflow.
     n_sweeps : int
     """
-    for n_sweeps in range(1, max_sweeps + 1):
+    n_sweeps, is_done = 0, False
+    while n_sweeps < max_sweeps and not is_done:
         previous, point = point, sweep(problem, point, multipliers, gamma, mu)
-        if not point.is_finite() or may_stop(point, previous):
-            break
+        n_sweeps += 1
+        is_done = not point.is_finite() or may_stop(point, previous)
     return point, n_sweeps

@@ -47,7 +47,8 @@ class ElmanParameters:
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float))
         if self.A.ndim != 2 or self.V.ndim != 2:
             raise ValueError(
-                f"A must have shape (m, r) and V shape (r, n), found {self.A.shape} and {self.V.shape}"
+                f"A must have shape (m, r) and V shape (r, n), found {self.A.shape} "
+                f"and {self.V.shape}"
             )
         (m, r), n = self.A.shape, self.V.shape[1]
         expected = {"W": (r, r), "V": (r, n), "b": (r,), "c": (m,)}
@@ -152,12 +153,15 @@ def free_run(
     Returns
     -------
     array of shape (n_steps, m)
+        Not finite from the step on where the network overflows.
     """
+    A, W, V, b, c = parameters.arrays()
     n_lags = len(past_outputs)
-    outputs = np.empty((len(exogenous), parameters.n_outputs))
-    for t, row in enumerate(exogenous):
-        x = np.concatenate([past_outputs.ravel(), row])
-        state = activation.value(parameters.W @ state + parameters.V @ x + parameters.b)
-        outputs[t] = parameters.outputs(state)
-        past_outputs = np.vstack([outputs[t], past_outputs])[:n_lags]
+    outputs = np.empty((len(exogenous), len(c)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t, row in enumerate(exogenous):
+            x = np.concatenate([past_outputs.ravel(), row])
+            state = activation.value(W @ state + V @ x + b)
+            outputs[t] = A @ state + c
+            past_outputs = np.vstack([outputs[t], past_outputs])[:n_lags]
     return outputs

@@ -96,9 +96,9 @@ def lipschitz_constants(
     sqrt(T) since W acts on each row by itself. They are infinite where a penalty is 0.
     """
     xi_norm, zeta_norm = (float(np.linalg.norm(array)) for array in multipliers)
-    reg, ell = problem.regularization, problem.activation.lipschitz
+    reg, ell = problem.regularization, problem.sigma.lipschitz
     (T, r), m = multipliers.xi.shape, problem.n_outputs
-    at_zero = abs(float(problem.activation.value(np.zeros(1))[0])) * np.sqrt(T * r)
+    at_zero = abs(float(problem.sigma.value(np.zeros(1))[0])) * np.sqrt(T * r)
 
     delta = level + (xi_norm**2 + zeta_norm**2) / (2.0 * gamma)
     with np.errstate(divide="ignore"):

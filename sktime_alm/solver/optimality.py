@@ -102,7 +102,7 @@ def stationarity(
     at the multipliers before the update (3.7) with that update's gamma.
     """
     blocks = gradient(problem, point, multipliers, gamma)
-    of_u = problem.activation.subdifferential_distance(point.u, blocks.u_smooth, blocks.u_slope)
+    of_u = problem.sigma.subdifferential_distance(point.u, blocks.u_smooth, blocks.u_slope)
     return Stationarity(_norm_of_all(blocks.parameters), _norm(blocks.h), _norm(of_u))
 
 

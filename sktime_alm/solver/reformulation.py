@@ -10,8 +10,9 @@ h_0 = 0 before each sequence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -129,6 +130,11 @@ class ElmanProblem:
         First rows of the sequences that X and Y lay end to end, beginning with 0. The
         hidden state is 0 before each; the loss is the mean over all T rows.
 
+    Attributes
+    ----------
+    sigma : Activation
+        The activation, its name resolved.
+
     Raises
     ------
     ValueError, TypeError
@@ -139,8 +145,9 @@ class ElmanProblem:
     X: Array
     Y: Array
     regularization: Regularization
-    activation: Activation = "relu"  # type: ignore[assignment]  # a name is resolved below
+    activation: str | Activation = "relu"
     starts: tuple[int, ...] = (0,)
+    sigma: Activation = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         X, Y = check_matrix(self.X, "X"), check_matrix(self.Y, "Y")
@@ -153,7 +160,7 @@ class ElmanProblem:
             )
         object.__setattr__(self, "X", X)
         object.__setattr__(self, "Y", Y)
-        object.__setattr__(self, "activation", get_activation(self.activation))
+        object.__setattr__(self, "sigma", get_activation(self.activation))
         object.__setattr__(self, "starts", _check_starts(self.starts, len(X)))
 
     @property
@@ -191,7 +198,7 @@ class ElmanProblem:
 
     def rollout(self, parameters: ElmanParameters) -> tuple[Array, Array]:
         """The feasible (u, h) of these parameters, each of shape (T, r)."""
-        return rollout(parameters, self.activation, self.X, self.starts)
+        return rollout(parameters, self.sigma, self.X, self.starts)
 
     def feasible_point(self, parameters: ElmanParameters) -> Point:
         """The point s = (z, h, u) with both constraints satisfied."""
@@ -231,7 +238,7 @@ class ElmanProblem:
     def constraints(self, point: Point) -> tuple[Array, Array]:
         """C1 = u - (W h_{t-1} + V x_t + b) and C2 = h - sigma(u), each of shape (T, r)."""
         C1 = point.u - self.drive(point.parameters, point.h)
-        C2 = point.h - self.activation.value(point.u)
+        C2 = point.h - self.sigma.value(point.u)
         return C1, C2
 
 
@@ -243,7 +250,7 @@ def _squared_norm(array: Array) -> float:
 
 def _check_starts(starts: Sequence[int], n_samples: int) -> tuple[int, ...]:
     found = tuple(int(start) for start in starts)
-    increasing = all(a < b for a, b in zip(found, found[1:], strict=False))
+    increasing = all(a < b for a, b in pairwise(found))
     if found[:1] != (0,) or not increasing or found[-1] >= n_samples:
         raise ValueError(
             f"starts must begin with 0 and increase within the {n_samples} rows, found {starts!r}"

@@ -1,0 +1,143 @@
+"""Forecast S&P 500 volatility one month ahead and compare with other forecasters.
+
+The target is the log realized volatility of a month. The exogenous variables are lagged by
+one month, so that a forecast uses nothing that was not known when it was made. In an
+expanding window every forecaster is fitted anew for each of the last 120 months.
+
+    python examples/sp500_volatility.py [--months 120] [--output sp500_volatility.png]
+
+The settings of the network were chosen on the 120 months *before* those of the table.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from sklearn.linear_model import LinearRegression, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sktime.forecasting.base import BaseForecaster
+from sktime.forecasting.compose import DirectReductionForecaster
+from sktime.forecasting.model_evaluation import evaluate
+from sktime.forecasting.naive import NaiveForecaster
+from sktime.performance_metrics.forecasting import MeanAbsoluteError, MeanSquaredError
+from sktime.split import ExpandingWindowSplitter, SameLocSplitter
+from tqdm.auto import tqdm
+
+from sktime_alm import ALMElmanForecaster
+from sktime_alm.datasets import load_sp500_volatility
+from sktime_alm.plotting import plot_convergence, plot_forecast
+
+# the default of sktime 1.3, adopted early: sktime 1.2 announces it at every clone
+BaseForecaster._config["remember_data"] = False
+
+OURS = "Elman network (ALM)"
+
+
+class ExpandingWindowWithProgress(ExpandingWindowSplitter):
+    """An expanding window that shows how far it has come."""
+
+    def split_series(self, y):
+        yield from tqdm(super().split_series(y), total=self.get_n_splits(y), desc=self.description)
+
+
+def make_forecasters() -> dict[str, BaseForecaster]:
+    """Ours and the peers, all with the same one month lagged X."""
+    ridge = make_pipeline(StandardScaler(), RidgeCV(alphas=(1.0, 10.0, 100.0, 1000.0)))
+    elman = ALMElmanForecaster(
+        hidden_size=4,
+        activation="elu",
+        lags=12,
+        max_iter=20,
+        random_state=0,
+        solver_options={"initial_penalty": 0.05},
+    )
+    return {
+        "random walk": NaiveForecaster(strategy="last"),
+        "AR(1) with X, OLS": DirectReductionForecaster(LinearRegression(), window_length=1),
+        "AR(12) with X, ridge": DirectReductionForecaster(ridge, window_length=12),
+        OURS: elman,
+    }
+
+
+def cross_validate(
+    name: str, forecaster: BaseForecaster, y: pd.Series, X: pd.DataFrame, months: int
+) -> pd.DataFrame:
+    """One row of scores, forecasts and fitted model for each of the last months."""
+    window = {"initial_window": len(y) - months, "step_length": 1, "fh": [1]}
+    cv = ExpandingWindowWithProgress(**window)
+    cv.description = f"{name:24s}"
+    return evaluate(
+        forecaster,
+        cv,
+        y,
+        X,
+        scoring=[MeanSquaredError(), MeanAbsoluteError()],
+        # only the rows of X that belong to the forecasts: some forecasters take X by position
+        cv_X=SameLocSplitter(ExpandingWindowSplitter(**window), y),
+        return_data=True,
+        return_model=True,
+        error_score="raise",
+    )
+
+
+def draw(y: pd.Series, results: dict[str, pd.DataFrame], months: int, path: Path) -> None:
+    """Forecasts against actual values, and the convergence of the last fit."""
+    forecasts = {
+        name: pd.concat(list(results[name]["y_pred"])) for name in (OURS, "AR(1) with X, OLS")
+    }
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(10, 8), height_ratios=[3, 2])
+    plot_forecast(y.iloc[-months:], forecasts, ax=top)
+    top.set(title="S&P 500, log realized volatility: one month ahead", ylabel="log volatility")
+    plot_convergence(results[OURS]["fitted_forecaster"].iloc[-1], ax=bottom)
+    bottom.set_title("Convergence of the last fit")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--months", type=int, default=120, help="months to forecast")
+    parser.add_argument("--output", type=Path, default=Path("sp500_volatility.png"))
+    arguments = parser.parse_args()
+    began = time.perf_counter()
+
+    y, X = load_sp500_volatility()
+    X = X.shift(1).iloc[1:]  # the X of a month is known at its end: use it for the next one
+    y = y.iloc[1:]
+
+    results = {
+        name: cross_validate(name, forecaster, y, X, arguments.months)
+        for name, forecaster in make_forecasters().items()
+    }
+    table = pd.DataFrame(
+        {
+            name: {
+                "MSE": result["test_MeanSquaredError"].mean(),
+                "MAE": result["test_MeanAbsoluteError"].mean(),
+                "fit time, s": result["fit_time"].mean(),
+            }
+            for name, result in results.items()
+        }
+    ).T
+    print(
+        f"\nLog realized volatility of the S&P 500, {y.index[-arguments.months]} to {y.index[-1]}, "
+        f"one month ahead,\nrefitted every month on all months before:\n"
+    )
+    print(table.to_string(float_format="{:.4f}".format))
+
+    last_fit = results[OURS]["fitted_forecaster"].iloc[-1].result_
+    print(f"\nLast fit of the network: {last_fit.status}\n{last_fit.certificate}")
+    draw(y, results, arguments.months, arguments.output)
+    print(f"\nPicture: {arguments.output.resolve()}")
+    print(f"Done in {time.perf_counter() - began:.0f} s.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Pictures of a fit and of forecasts; matplotlib is imported on use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sktime_alm.forecaster import ALMElmanForecaster
+from sktime_alm.solver.result import ALMResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_convergence(fit: ALMResult | ALMElmanForecaster, ax: Axes | None = None) -> Axes:
+    """Objective, constraint violations and penalty against the outer iterations.
+
+    Parameters
+    ----------
+    fit : ALMResult or fitted ALMElmanForecaster
+    ax : matplotlib Axes, optional
+        Drawn on; a new figure if not given.
+
+    Returns
+    -------
+    matplotlib Axes
+        With a logarithmic scale.
+
+    Raises
+    ------
+    ValueError
+        If the fit holds no iterations.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    result = fit if isinstance(fit, ALMResult) else fit.result_
+    if not result.history:
+        raise ValueError("fit must hold at least one iteration, found an empty history")
+    ax = _axes(ax)
+    curves = {
+        "objective of the network": [record.objective for record in result.history],
+        "||u - (W h + V x + b)||": [record.preactivation_violation for record in result.history],
+        "||h - sigma(u)||": [record.hidden_violation for record in result.history],
+        "penalty": [record.penalty for record in result.history],
+    }
+    iterations = [record.iteration for record in result.history]
+    for label, values in curves.items():
+        # an overflowed rollout has no place on the axis
+        ax.plot(iterations, np.where(np.isfinite(values), values, np.nan), label=label)
+    ax.set(yscale="log", xlabel="outer iteration")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend()
+    return ax
+
+
+def plot_forecast(y: pd.Series, forecasts: Mapping[str, pd.Series], ax: Axes | None = None) -> Axes:
+    """Forecasts against the actual values.
+
+    Parameters
+    ----------
+    y : pandas.Series
+        The actual values.
+    forecasts : mapping of str to pandas.Series
+        Label and values of each line.
+    ax : matplotlib Axes, optional
+        Drawn on; a new figure if not given.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = _axes(ax)
+    _as_line(y).plot(ax=ax, color="0.6", label="actual")
+    for label, forecast in forecasts.items():
+        _as_line(forecast).plot(ax=ax, label=label)
+    ax.set_xlabel("")
+    ax.legend()
+    return ax
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots()[1]
+
+
+def _as_line(series: pd.Series) -> pd.Series:
+    """Periods as time stamps, which every line on the axes shares."""
+    if isinstance(series.index, pd.PeriodIndex):
+        return series.to_timestamp()
+    return series

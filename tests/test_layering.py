@@ -1,0 +1,94 @@
+"""The import order, read from the source: a module imports only what stands above it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import sktime_alm
+
+ROOT = Path(sktime_alm.__file__).parent
+
+# top to bottom, as in CONTRIBUTING.md
+ORDER = [
+    "solver._typing",
+    "solver._validation",
+    "solver.activations",
+    "solver.elman",
+    "solver.initialization",
+    "solver.reformulation",
+    "solver.lagrangian",
+    "solver.optimality",
+    "solver.bcd",
+    "solver.settings",
+    "solver.result",
+    "solver.alm",
+    "solver.training",
+    "solver",
+    "features",
+    "progress",
+    "forecaster",
+    "plotting",
+    "datasets._loaders",
+    "datasets._synthetic",
+    "datasets",
+    "",
+]
+
+EVERYWHERE = {"numpy", "scipy"}
+ELSEWHERE = {
+    "pandas": {"forecaster", "plotting", "datasets._loaders", "datasets._synthetic"},
+    "sktime": {"forecaster"},
+    "matplotlib": {"plotting"},
+    "tqdm": {"progress"},
+    "threadpoolctl": {"solver.alm"},
+}
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {name_of(path): path for path in ROOT.rglob("*.py")}
+
+
+def imports_of(path):
+    """Every module named in an import statement, wherever it stands in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {path}"
+            yield node.module
+
+
+def test_every_module_has_its_place():
+    assert sorted(MODULES) == sorted(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_module_imports_only_what_stands_above_it(name):
+    above = set(ORDER[: ORDER.index(name)])
+    for imported in imports_of(MODULES[name]):
+        if imported == "sktime_alm" or imported.startswith("sktime_alm."):
+            inside = imported.removeprefix("sktime_alm").removeprefix(".")
+            assert inside in above, f"{name} imports {inside}, which stands below it"
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_packages_are_imported_only_where_they_belong(name):
+    import sys
+
+    for imported in imports_of(MODULES[name]):
+        package = imported.split(".")[0]
+        if package in sys.stdlib_module_names or package in EVERYWHERE | {"sktime_alm"}:
+            continue
+        assert name in ELSEWHERE.get(package, set()), f"{name} imports {package}"
+
+
+def test_matplotlib_is_imported_on_use():
+    tree = ast.parse(MODULES["plotting"].read_text())
+    at_import = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    named = [ast.unparse(node) for node in at_import]
+    assert not any("matplotlib" in text for text in named)

@@ -18,7 +18,10 @@ def test_the_quick_start_is_two_commands_of_one_line():
     assert all(command.count("\n") == 1 for command in commands)
 
 
-@pytest.mark.parametrize("code, output", zip(blocks("python"), blocks("text"), strict=True))
+EXAMPLES = list(zip(blocks("python"), blocks("text"), strict=True))
+
+
+@pytest.mark.parametrize(("code", "output"), EXAMPLES)
 def test_the_python_example_prints_what_it_says(code, output, capsys):
     exec(compile(code, str(README), "exec"), {})
     assert capsys.readouterr().out == output

@@ -90,7 +90,7 @@ def train(
     >>> X = np.sin(np.arange(60.0))[:, None]
     >>> Y = np.roll(X, 1, axis=0)
     >>> result = train(X, Y, hidden_size=3, alpha=0.1, random_state=0)
-    >>> result.objective < np.mean(Y**2)
+    >>> result.objective < float(np.mean(Y**2))
     True
     """
     alm_settings = ALMSettings(method=method, **settings)

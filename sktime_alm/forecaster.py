@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from sktime_alm.features import Standardizer, change_units, lag_matrix
-from sktime_alm.progress import progress_bar
-from sktime_alm.solver import ALMResult, ALMSettings, ElmanParameters, train
+from sktime_alm.progress import watching
+from sktime_alm.solver import ALMResult, ALMSettings, Certificate, ElmanParameters, Status, train
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver._validation import check_count
 from sktime_alm.solver.activations import Activation, get_activation
@@ -65,7 +67,8 @@ class ALMElmanForecaster(BaseForecaster):
     random_state : int, numpy Generator or RandomState, optional
         Seed of the initial weights.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar, 2 logs a line an iteration at level INFO to the logger
+        "sktime_alm".
     callback : callable, optional
         Called with the record of each outer iteration; training stops when it returns
         True.
@@ -83,6 +86,8 @@ class ALMElmanForecaster(BaseForecaster):
         Outer iterations of the training.
     objective_ : float
         The penalised training objective (2.6) of ``parameters_``.
+    certificate_ : Certificate
+        How far training ended from an optimal (KKT) point: stationarity and feasibility.
 
     Raises
     ------
@@ -92,13 +97,23 @@ class ALMElmanForecaster(BaseForecaster):
         ``predict`` and ``update``: X missing, without rows for all times needed, or with
         other columns than in ``fit``; rows missing between the last time seen and y.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If training ended before the KKT residuals reached ``tol``; it says what to change.
+
     Notes
     -----
+    An interrupt (Ctrl-C) during training ends it with the best network so far, fitted
+    and usable, and a warning.
+
     ``update(update_params=False)`` runs the hidden state over the new rows.
     ``update(update_params=True)`` trains on all rows seen, from the present weights.
-    Rows of times already seen are ignored. In-sample predictions are those of one step
-    ahead; for the first ``lags`` rows the values before the series are taken to be at
-    the training mean (at 0 if not ``standardize``).
+    Rows of times already seen are ignored.
+
+    In-sample predictions are those of one step ahead; for the first ``lags`` rows the
+    values before the series are taken to be at the training mean (at 0 if not
+    ``standardize``).
 
     References
     ----------
@@ -151,6 +166,7 @@ class ALMElmanForecaster(BaseForecaster):
     result_: ALMResult
     n_iter_: int
     objective_: float
+    certificate_: Certificate
     _y_scaler: Standardizer
     _X_scaler: Standardizer
     _hidden_state: Array
@@ -287,6 +303,7 @@ class ALMElmanForecaster(BaseForecaster):
         self.parameters_ = self.result_.parameters
         self.n_iter_ = self.result_.n_iter
         self.objective_ = self.result_.objective
+        self.certificate_ = self.result_.certificate
         self._hidden_state = self._hidden_states(len(self._seen_y))[-1]
 
     def _train(self, X: Array, Y: Array, initial: ElmanParameters | None) -> ALMResult:
@@ -302,11 +319,37 @@ class ALMElmanForecaster(BaseForecaster):
             "initial": initial,
             **options,
         }
-        if not self.verbose:
-            return train(X, Y, callback=self.callback, **arguments)
-        n_iterations = ALMSettings(**options).max_iter * (1 if initial else self.n_init)
-        with progress_bar(n_iterations, self.callback) as callback:
-            return train(X, Y, callback=callback, **arguments)
+        n_iterations = self.max_iter * (1 if initial else self.n_init)
+        with watching(self.verbose, n_iterations, self.callback) as callback:
+            result = train(X, Y, callback=callback, **arguments)
+        self._warn_unless_converged(result)
+        return result
+
+    def _warn_unless_converged(self, result: ALMResult) -> None:
+        """Say why training ended early, and what would help."""
+        stationarity = result.certificate.relative_stationarity
+        feasibility = result.certificate.relative_feasibility
+        if result.status in (Status.CONVERGED, Status.CALLBACK):
+            return
+        advice = {
+            Status.INTERRUPTED: "The best network so far is kept.",
+            Status.NON_FINITE: "Use a smaller initial_penalty or a larger alpha.",
+        }.get(result.status)
+        if advice is None and feasibility <= self.tol:
+            advice = (
+                "The constraints hold but the point is not stationary: the penalty grew faster "
+                "than the sweeps could follow. Set a smaller initial_penalty, a smaller "
+                "penalty_update_factor or a larger max_inner_iter in solver_options."
+            )
+        elif advice is None:
+            advice = "Raise max_iter, or max_inner_iter in solver_options."
+        warnings.warn(
+            f"Training did not converge to tol={self.tol:g}. {result.status} After "
+            f"{result.n_iter} iterations the relative stationarity is {stationarity:.1e} and the "
+            f"relative feasibility {feasibility:.1e}. {advice}",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
 
     def _scaler(self, data: pd.DataFrame) -> Standardizer:
         if self.standardize:

@@ -56,8 +56,13 @@ def plot_convergence(fit: ALMResult | ALMElmanForecaster, ax: Axes | None = None
     return ax
 
 
-def plot_forecast(y: pd.Series, forecasts: Mapping[str, pd.Series], ax: Axes | None = None) -> Axes:
-    """Forecasts against the actual values.
+def plot_forecast(
+    y: pd.Series,
+    forecasts: Mapping[str, pd.Series],
+    pred_interval: pd.DataFrame | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Forecasts against the actual values, by sktime's ``plot_series`` without its markers.
 
     Parameters
     ----------
@@ -65,6 +70,8 @@ def plot_forecast(y: pd.Series, forecasts: Mapping[str, pd.Series], ax: Axes | N
         The actual values.
     forecasts : mapping of str to pandas.Series
         Label and values of each line.
+    pred_interval : pandas.DataFrame, optional
+        As returned by ``predict_interval``; drawn as a band.
     ax : matplotlib Axes, optional
         Drawn on; a new figure if not given.
 
@@ -72,12 +79,18 @@ def plot_forecast(y: pd.Series, forecasts: Mapping[str, pd.Series], ax: Axes | N
     -------
     matplotlib Axes
     """
+    from sktime.utils.plotting import plot_series
+
     ax = _axes(ax)
-    _as_line(y).plot(ax=ax, color="0.6", label="actual")
-    for label, forecast in forecasts.items():
-        _as_line(forecast).plot(ax=ax, label=label)
-    ax.set_xlabel("")
-    ax.legend()
+    plot_series(
+        y,
+        *forecasts.values(),
+        labels=["actual", *forecasts],
+        markers=[""] * (1 + len(forecasts)),
+        colors=["0.6", *(f"C{i}" for i in range(len(forecasts)))],
+        pred_interval=pred_interval,
+        ax=ax,
+    )
     return ax
 
 
@@ -87,10 +100,3 @@ def _axes(ax: Axes | None) -> Axes:
     import matplotlib.pyplot as plt
 
     return plt.subplots()[1]
-
-
-def _as_line(series: pd.Series) -> pd.Series:
-    """Periods as time stamps, which every line on the axes shares."""
-    if isinstance(series.index, pd.PeriodIndex):
-        return series.to_timestamp()
-    return series

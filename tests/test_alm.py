@@ -33,7 +33,12 @@ def make_start(case, seed=1):
 def fixed_sweeps(n_outer, n_inner, **changes):
     """Settings under which no stopping rule fires."""
     return ALMSettings(
-        max_iter=n_outer, max_inner_iter=n_inner, tolerance=0.0, inner_tolerance=1e-300, **changes
+        max_iter=n_outer,
+        max_inner_iter=n_inner,
+        tolerance=0.0,
+        patience=None,
+        inner_tolerance=1e-300,
+        **changes,
     )
 
 

@@ -7,7 +7,7 @@ from sktime_alm import ALMElmanForecaster
 
 
 # the checks themselves warn: of numpy and pandas, and of what sktime will change
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("default", "ignore:Training did not converge")
 @parametrize_with_checks([ALMElmanForecaster])
 def test_sktime_estimator_checks(obj, test_name):
     check_estimator(obj, tests_to_run=test_name, raise_exceptions=True, verbose=False)

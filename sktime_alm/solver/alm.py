@@ -1,9 +1,14 @@
-"""The augmented Lagrangian method (Algorithm 3.1)."""
+"""The augmented Lagrangian method (Algorithm 3.1).
+
+A step computes the next iterate; one loop takes the steps, keeps the best network, records
+and decides whether to go on.
+"""
 
 from __future__ import annotations
 
 import time
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +23,15 @@ from sktime_alm.solver.result import (
     ALMIterate,
     ALMResult,
     Callback,
+    History,
     IterationRecord,
     StartOutcome,
     Status,
 )
 from sktime_alm.solver.settings import ALMSettings
+
+# what the best value of a measure must shrink by to count as progress
+_IMPROVEMENT = 0.999
 
 
 class _State(NamedTuple):
@@ -33,6 +42,20 @@ class _State(NamedTuple):
     gamma: float
     eps: float
     violation: float
+
+
+class _Step(NamedTuple):
+    """An outer iteration: the new state, the Lagrangian reached and the sweeps it took."""
+
+    state: _State
+    lagrangian: float
+    n_sweeps: int
+
+    def is_finite(self) -> bool:
+        """Whether the iterate can be kept."""
+        multipliers = (array.sum() for array in self.state.multipliers)
+        numbers = [self.lagrangian, self.state.gamma, *multipliers]
+        return self.state.point.is_finite() and bool(np.isfinite(numbers).all())
 
 
 class _Best(NamedTuple):
@@ -66,6 +89,7 @@ def solve(
     Returns
     -------
     ALMResult
+        An interrupt (Ctrl-C) ends the fit with the best network so far.
 
     Raises
     ------
@@ -78,73 +102,24 @@ def solve(
     # An overflow shows in the iterate, where it is caught: NumPy need not warn as well. A
     # second BLAS thread makes products of this size slower, many times so on a busy machine.
     with np.errstate(all="ignore"), _blas().limit(limits=1, user_api="blas"):
-        return _solve(problem, initial, settings, callback)
+        start = problem.feasible_point(initial)
+        best = _Best(initial, problem.objective_at(start))
+        level = _safeguard_level(settings, best.objective)
+        state = _State(
+            point=start,
+            multipliers=Multipliers.zeros(*start.h.shape),
+            gamma=settings.initial_penalty,
+            eps=settings.inner_tolerance,
+            violation=0.0,
+        )
+        step = partial(_paper_step, problem, start, level, settings)
+        return _iterate(problem, step, state, best, settings, callback)
 
 
 @cache
 def _blas() -> ThreadpoolController:
     """The BLAS libraries in use; finding them takes milliseconds, limiting them does not."""
     return ThreadpoolController()
-
-
-def _solve(
-    problem: ElmanProblem,
-    initial: ElmanParameters,
-    settings: ALMSettings,
-    callback: Callback | None,
-) -> ALMResult:
-    """The outer loop: iterate, keep the best network, record, decide whether to go on."""
-    start = problem.feasible_point(initial)
-    best = _Best(initial, problem.objective_at(start))
-    level = _safeguard_level(settings, best.objective)
-
-    state = _State(
-        point=start,
-        multipliers=Multipliers.zeros(*start.h.shape),
-        gamma=settings.initial_penalty,
-        eps=settings.inner_tolerance,
-        violation=0.0,
-    )
-    certificate = certify(problem, state.point, state.multipliers, settings.tolerance)
-    history: list[IterationRecord] = []
-    status = Status.MAX_ITER
-    began = time.perf_counter()
-
-    for iteration in range(1, settings.max_iter + 1):
-        following, lagrangian, n_sweeps = _iterate(problem, state, start, level, settings)
-        if not _is_finite(following, lagrangian):
-            status = Status.NON_FINITE
-            break
-        state = following
-        objective = problem.objective(state.point.parameters)
-        best = best.or_better(state.point.parameters, objective)
-        certificate = certify(problem, state.point, state.multipliers, settings.tolerance)
-        record = _record(iteration, lagrangian, objective, certificate, state, n_sweeps, began)
-        history.append(record)
-        if callback is not None and callback(record):
-            status = Status.CALLBACK
-            break
-        if certificate.is_kkt:
-            status = Status.CONVERGED
-            break
-
-    return ALMResult(
-        parameters=best.parameters,
-        objective=best.objective,
-        status=status,
-        n_iter=len(history),
-        n_sweeps=sum(record.n_sweeps for record in history),
-        history=tuple(history),
-        last=ALMIterate(
-            state.point.parameters,
-            state.point.h,
-            state.point.u,
-            *state.multipliers,
-            penalty=state.gamma,
-        ),
-        certificate=certificate,
-        starts=(StartOutcome(best.objective, status),),
-    )
 
 
 def _safeguard_level(settings: ALMSettings, initial_objective: float) -> float:
@@ -164,35 +139,77 @@ def _safeguard_level(settings: ALMSettings, initial_objective: float) -> float:
 
 
 def _iterate(
-    problem: ElmanProblem, state: _State, start: Point, level: float, settings: ALMSettings
-) -> tuple[_State, float, int]:
-    """Steps 1 to 3 of Algorithm 3.1; also the Lagrangian reached and the sweeps it took."""
-    point, multipliers, gamma, eps, violation = state
+    problem: ElmanProblem,
+    step: Callable[[_State], _Step],
+    state: _State,
+    best: _Best,
+    settings: ALMSettings,
+    callback: Callback | None,
+) -> ALMResult:
+    """Take steps until one of the ends of :class:`Status`."""
+    history: list[IterationRecord] = []
+    status: Status | None = None
+    began = time.perf_counter()
+    try:
+        while status is None:
+            following = step(state)
+            if not following.is_finite():
+                status = Status.NON_FINITE
+                break
+            state = following.state
+            objective = problem.objective(state.point.parameters)
+            best = best.or_better(state.point.parameters, objective)
+            certificate = certify(problem, state.point, state.multipliers, settings.tolerance)
+            record = _record(len(history) + 1, following, objective, certificate, began)
+            history.append(record)
+            asked_to_stop = callback is not None and bool(callback(record))
+            status = _verdict(history, certificate, asked_to_stop, settings)
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+
+    point = state.point
+    return ALMResult(
+        parameters=best.parameters,
+        objective=best.objective,
+        status=status,
+        n_iter=len(history),
+        n_sweeps=sum(record.n_sweeps for record in history),
+        history=History(history),
+        last=ALMIterate(point.parameters, point.h, point.u, *state.multipliers, state.gamma),
+        certificate=certify(problem, point, state.multipliers, settings.tolerance),
+        starts=(StartOutcome(best.objective, status),),
+    )
+
+
+def _paper_step(
+    problem: ElmanProblem, start: Point, level: float, settings: ALMSettings, state: _State
+) -> _Step:
+    """Steps 1 to 3 of Algorithm 3.1."""
+    point, multipliers, gamma, eps, previous_violation = state
+    mu = settings.proximal_weight
 
     # Step 1: (3.13), then Algorithm 3.2
     before = augmented_lagrangian(problem, point, multipliers, gamma)
     if not before <= level:
         point = start
         before = augmented_lagrangian(problem, point, multipliers, gamma)
-    rule = _sweep_rule(problem, multipliers, gamma, eps, before, settings)
+    may_stop = _sweep_rule(problem, multipliers, gamma, eps, before, settings)
     point, n_sweeps = descend(
-        problem,
-        point,
-        multipliers,
-        gamma,
-        settings.proximal_weight,
-        settings.max_inner_iter,
-        rule,
+        problem, point, multipliers, gamma, mu, settings.max_inner_iter, may_stop
     )
     after = augmented_lagrangian(problem, point, multipliers, gamma)
 
-    # Steps 2 and 3
+    # Step 2: (3.7)
     multipliers = update_multipliers(problem, point, multipliers, gamma)
-    previous_violation, violation = violation, feasibility(problem, point).norm
-    if not violation <= settings.feasibility_decrease * previous_violation:
-        gamma = _raised_penalty(gamma, multipliers, settings)
     eps = settings.tolerance_update_factor * eps
-    return _State(point, multipliers, gamma, eps, violation), after, n_sweeps
+
+    # Step 3: (3.8), (3.9)
+    violation = feasibility(problem, point).norm
+    if not violation <= settings.feasibility_decrease * previous_violation:
+        power = 1.0 + settings.penalty_exponent
+        norms = (float(np.linalg.norm(array)) for array in multipliers)
+        gamma = max(settings.penalty_update_factor * gamma, *(norm**power for norm in norms))
+    return _Step(_State(point, multipliers, gamma, eps, violation), after, n_sweeps)
 
 
 def _sweep_rule(
@@ -203,42 +220,58 @@ def _sweep_rule(
     lagrangian: float,
     settings: ALMSettings,
 ) -> SweepRule:
+    """(3.6), or (3.17) with the Lipschitz constants of the level where the sweeps begin."""
     if settings.inner_stop == "stationarity":
         return stationary_to(problem, multipliers, gamma, eps)
     return step_within(problem, multipliers, gamma, settings.proximal_weight, eps, lagrangian)
 
 
-def _raised_penalty(gamma: float, multipliers: Multipliers, settings: ALMSettings) -> float:
-    """(3.9)."""
-    power = 1.0 + settings.penalty_exponent
-    norms = [float(np.linalg.norm(array)) for array in multipliers]
-    return max(settings.penalty_update_factor * gamma, *(norm**power for norm in norms))
+def _verdict(
+    history: list[IterationRecord],
+    certificate: Certificate,
+    asked_to_stop: bool,
+    settings: ALMSettings,
+) -> Status | None:
+    """Whether the fit ends after the last record, and why."""
+    if certificate.is_kkt:
+        return Status.CONVERGED
+    if asked_to_stop:
+        return Status.CALLBACK
+    if len(history) >= settings.max_iter:
+        return Status.MAX_ITER
+    if settings.patience is not None and not _improved(history, settings.patience):
+        return Status.NO_PROGRESS
+    return None
 
 
-def _is_finite(state: _State, lagrangian: float) -> bool:
-    """Whether an iterate can be kept: its point, multipliers, penalty and Lagrangian."""
-    numbers = [lagrangian, state.gamma, *(array.sum() for array in state.multipliers)]
-    return state.point.is_finite() and bool(np.isfinite(numbers).all())
+def _improved(history: list[IterationRecord], patience: int) -> bool:
+    """Whether the last records hold a better objective or KKT residual than all before."""
+    if len(history) <= patience:
+        return True
+    earlier, recent = history[:-patience], history[-patience:]
+
+    def best(records: list[IterationRecord], measure: str) -> float:
+        return min(getattr(record, measure) for record in records)
+
+    return any(
+        best(recent, measure) < _IMPROVEMENT * best(earlier, measure)
+        for measure in ("objective", "kkt_residual")
+    )
 
 
 def _record(
-    iteration: int,
-    lagrangian: float,
-    objective: float,
-    certificate: Certificate,
-    state: _State,
-    n_sweeps: int,
-    began: float,
+    iteration: int, step: _Step, objective: float, certificate: Certificate, began: float
 ) -> IterationRecord:
     violations = certificate.feasibility_blocks
     return IterationRecord(
         iteration=iteration,
-        lagrangian=lagrangian,
+        lagrangian=step.lagrangian,
         objective=objective,
         stationarity=certificate.stationarity,
+        kkt_residual=certificate.residual,
         preactivation_violation=violations.preactivation,
         hidden_violation=violations.hidden,
-        penalty=state.gamma,
-        n_sweeps=n_sweeps,
+        penalty=step.state.gamma,
+        n_sweeps=step.n_sweeps,
         seconds=time.perf_counter() - began,
     )

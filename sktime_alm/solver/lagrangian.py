@@ -28,6 +28,32 @@ class Multipliers(NamedTuple):
         return cls(np.zeros((n_samples, hidden_size)), np.zeros((n_samples, hidden_size)))
 
 
+def adjoint_multipliers(problem: ElmanProblem, point: Point) -> Multipliers:
+    """The multipliers that make L stationary in h and u at a feasible point without kinks.
+
+    Backpropagation through time in the order t = T, ..., 1, xi_{t+1} being 0 after the
+    end of a sequence:
+
+        zeta_t = W' xi_{t+1} - 2/T A'(A h_t + c - y_t),
+        xi_t = zeta_t sigma'(u_t) - 2 l2_preactivation u_t.
+
+    With them the gradient of L in the weights is that of the rolled-out objective. At a
+    kink of sigma its derivative from the left is used.
+    """
+    parameters, h, u = point
+    slope = problem.sigma.derivative(u)
+    of_penalty = 2.0 * problem.regularization.l2_preactivation * u
+    zeta = (2.0 / problem.n_samples) * (problem.Y - parameters.outputs(h)) @ parameters.A
+    xi = np.empty_like(u)
+    is_end = np.zeros(len(u), dtype=bool)
+    is_end[problem.ends] = True
+    for t in reversed(range(len(u))):
+        if not is_end[t]:
+            zeta[t] += xi[t + 1] @ parameters.W
+        xi[t] = zeta[t] * slope[t] - of_penalty[t]
+    return Multipliers(xi, zeta)
+
+
 class Gradient(NamedTuple):
     """The blocks of the subdifferential of L at a point.
 

@@ -43,7 +43,7 @@ class Feasibility(NamedTuple):
         return max(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Certificate:
     """KKT residuals of (2.6) at a point with multipliers.
 
@@ -75,11 +75,16 @@ class Certificate:
     tolerance: float
 
     @property
-    def is_kkt(self) -> bool:
-        """Whether both relative residuals are within the tolerance."""
-        return max(self.relative_stationarity, self.relative_feasibility) <= self.tolerance
+    def residual(self) -> float:
+        """The larger of the two relative residuals."""
+        return max(self.relative_stationarity, self.relative_feasibility)
 
-    def __str__(self) -> str:
+    @property
+    def is_kkt(self) -> bool:
+        """Whether the residual is within the tolerance."""
+        return self.residual <= self.tolerance
+
+    def __repr__(self) -> str:
         blocks, violations = self.stationarity_blocks, self.feasibility_blocks
         verdict = "is" if self.is_kkt else "is not"
         return (

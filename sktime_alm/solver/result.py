@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.optimality import Certificate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Status(Enum):
@@ -17,7 +20,9 @@ class Status(Enum):
 
     CONVERGED = "The relative KKT residuals are within the tolerance."
     MAX_ITER = "The limit on outer iterations was reached."
+    NO_PROGRESS = "Neither the objective nor the KKT residuals improved for many iterations."
     CALLBACK = "The callback asked to stop."
+    INTERRUPTED = "The fit was interrupted; the best network so far is returned."
     NON_FINITE = "An iterate overflowed; the best network before it is returned."
 
     def __str__(self) -> str:
@@ -37,6 +42,9 @@ class IterationRecord(NamedTuple):
         R of the rolled-out network of s^k; infinity if it overflows.
     stationarity : float
         KKT stationarity at (s^k, xi^k, zeta^k); see :class:`Certificate`.
+    kkt_residual : float
+        The larger of the relative stationarity and the relative feasibility there: what
+        the tolerance is compared with.
     preactivation_violation, hidden_violation : float
         ||C1(s^k)|| and ||C2(s^k)||.
     penalty : float
@@ -51,6 +59,7 @@ class IterationRecord(NamedTuple):
     lagrangian: float
     objective: float
     stationarity: float
+    kkt_residual: float
     preactivation_violation: float
     hidden_violation: float
     penalty: float
@@ -58,11 +67,35 @@ class IterationRecord(NamedTuple):
     seconds: float
 
 
+class History(tuple[IterationRecord, ...]):
+    """The records of a fit, in order."""
+
+    __slots__ = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row for each outer iteration, one column for each field of the record."""
+        # on use: the solver itself needs no pandas
+        import pandas as pd
+
+        return pd.DataFrame(list(self), columns=IterationRecord._fields).set_index("iteration")
+
+
 class StartOutcome(NamedTuple):
-    """How one start of a fit ended."""
+    """How one start of a fit ended.
+
+    Attributes
+    ----------
+    objective : float
+        R of its best network.
+    status : Status
+    scaling : float
+        What its initial recurrent weights were multiplied by, lest the rollout overflow;
+        1 where they did not need it.
+    """
 
     objective: float
     status: Status
+    scaling: float = 1.0
 
 
 Callback = Callable[[IterationRecord], bool | None]
@@ -102,7 +135,8 @@ class ALMResult:
         Outer iterations.
     n_sweeps : int
         Sweeps over all outer iterations.
-    history : tuple of IterationRecord
+    history : History
+        One :class:`IterationRecord` for each outer iteration.
     last : ALMIterate
         The last finite iterate; in general infeasible.
     certificate : Certificate
@@ -116,7 +150,7 @@ class ALMResult:
     status: Status
     n_iter: int
     n_sweeps: int
-    history: tuple[IterationRecord, ...]
+    history: History
     last: ALMIterate
     certificate: Certificate
     starts: tuple[StartOutcome, ...] = ()

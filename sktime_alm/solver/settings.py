@@ -45,7 +45,10 @@ class ALMSettings:
         Sweeps in one outer iteration.
     tolerance : float, default=1e-4
         The fit has converged when the relative KKT residuals are at most this; with 0
-        only the limits end it, as in the paper.
+        only the limits on iterations and ``patience`` end it.
+    patience : int, optional, default=20
+        The fit ends after so many outer iterations in which neither the best objective
+        nor the best KKT residual improved by 0.1 %; None never does.
     initial_penalty : float, default=1.0
         gamma_0 > 0.
     penalty_update_factor : float, default=1.2
@@ -79,6 +82,7 @@ class ALMSettings:
     max_iter: int = 100
     max_inner_iter: int = 20
     tolerance: float = 1e-4
+    patience: int | None = 20
     initial_penalty: float = 1.0
     penalty_update_factor: float = 1.2
     penalty_exponent: float = 1.01
@@ -106,6 +110,8 @@ class ALMSettings:
             raise ValueError(
                 f"penalty_update_factor must be above 1, found {self.penalty_update_factor!r}"
             )
+        if self.patience is not None:
+            check_count(self.patience, "patience")
         if self.safeguard is not None:
             check_positive(self.safeguard, "safeguard")
 
@@ -119,5 +125,10 @@ class ALMSettings:
             To be used with ``Regularization.scaled`` at alpha = 1.2, 1 and 500.
         """
         check_choice(dataset, "dataset", tuple(_PAPER))
-        common: dict[str, Any] = {"tolerance": 0.0, "penalty_exponent": 0.01, "safeguard": 100.0}
+        common: dict[str, Any] = {
+            "tolerance": 0.0,
+            "patience": None,
+            "penalty_exponent": 0.01,
+            "safeguard": 100.0,
+        }
         return cls(**{**common, **_PAPER[dataset]})

@@ -16,13 +16,13 @@ from sktime_alm.solver.alm import solve
 from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.reformulation import ElmanProblem, Regularization
-from sktime_alm.solver.result import ALMResult, Callback
+from sktime_alm.solver.result import ALMResult, Callback, Status
 from sktime_alm.solver.settings import ALMSettings
 
 RandomState = int | np.random.Generator | np.random.RandomState | None
 
-# 2^-60 turns any matrix of reasonable numbers into a contraction.
-_MAX_HALVINGS = 60
+# turns any matrix of reasonable numbers into a contraction
+_SMALLEST_SCALING = 2.0**-60
 
 
 def train(
@@ -77,6 +77,7 @@ def train(
     -------
     ALMResult
         Of the start with the smallest objective; ``starts`` holds the outcome of each.
+        An interrupt (Ctrl-C) ends the training with the best network so far.
 
     Raises
     ------
@@ -103,25 +104,33 @@ def train(
         return solve(problem, initial, alm_settings, callback)
 
     seeds = _seed_sequence(random_state).spawn(n_init)
-    drawn = [initialize(initialization, *shape, np.random.default_rng(seed)) for seed in seeds]
-    results = [solve(problem, _tamed(problem, point), alm_settings, callback) for point in drawn]
-    best = min(results, key=lambda result: result.objective)
-    return replace(best, starts=tuple(result.starts[0] for result in results))
+    outcomes = []
+    for seed in seeds:
+        drawn = initialize(initialization, *shape, np.random.default_rng(seed))
+        tamed, scaling = _tamed(problem, drawn)
+        result = solve(problem, tamed, alm_settings, callback)
+        outcomes.append((result, result.starts[0]._replace(scaling=scaling)))
+        if result.status is Status.INTERRUPTED:
+            break
+    best = min((result for result, _ in outcomes), key=lambda result: result.objective)
+    if outcomes[-1][0].status is Status.INTERRUPTED:
+        best = replace(best, status=Status.INTERRUPTED)
+    return replace(best, starts=tuple(outcome for _, outcome in outcomes))
 
 
-def _tamed(problem: ElmanProblem, parameters: ElmanParameters) -> ElmanParameters:
-    """The weights, with the recurrent ones halved until the rollout does not overflow."""
-    halvings = 0
-    while not np.isfinite(problem.objective(parameters)) and halvings < _MAX_HALVINGS:
+def _tamed(problem: ElmanProblem, parameters: ElmanParameters) -> tuple[ElmanParameters, float]:
+    """The weights, the recurrent ones halved until the rollout is finite; their factor."""
+    scaling = 1.0
+    while not np.isfinite(problem.objective(parameters)) and scaling > _SMALLEST_SCALING:
+        scaling *= 0.5
         parameters = replace(parameters, W=0.5 * parameters.W)
-        halvings += 1
-    if halvings:
+    if scaling < 1.0:
         warnings.warn(
-            f"The initial network overflowed on X; its recurrent weights were divided by "
-            f"{2**halvings}. A smaller initialization avoids this.",
+            f"An initial network overflowed on X; its recurrent weights were multiplied by "
+            f"{scaling:g}. A smaller initialization avoids this.",
             stacklevel=3,
         )
-    return parameters
+    return parameters, scaling
 
 
 def _seed_sequence(random_state: RandomState) -> np.random.SeedSequence:

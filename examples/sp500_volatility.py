@@ -11,6 +11,7 @@ The settings of the network were chosen on the 120 months *before* those of the 
 
 import argparse
 import time
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -19,6 +20,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -36,6 +38,9 @@ from sktime_alm.plotting import plot_convergence, plot_forecast
 
 # the default of sktime 1.3, adopted early: sktime 1.2 announces it at every clone
 BaseForecaster._config["remember_data"] = False
+
+# twenty iterations are enough for a forecast, not for the default tolerance
+warnings.filterwarnings("ignore", category=ConvergenceWarning)
 
 OURS = "Elman network (ALM)"
 

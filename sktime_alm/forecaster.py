@@ -327,26 +327,24 @@ class ALMElmanForecaster(BaseForecaster):
 
     def _warn_unless_converged(self, result: ALMResult) -> None:
         """Say why training ended early, and what would help."""
-        stationarity = result.certificate.relative_stationarity
-        feasibility = result.certificate.relative_feasibility
         if result.status in (Status.CONVERGED, Status.CALLBACK):
             return
-        advice = {
-            Status.INTERRUPTED: "The best network so far is kept.",
-            Status.NON_FINITE: "Use a smaller initial_penalty or a larger alpha.",
-        }.get(result.status)
-        if advice is None and feasibility <= self.tol:
+        if result.status is Status.INTERRUPTED:
+            advice = "The best network so far is kept."
+        elif result.status is Status.NON_FINITE:
+            advice = "Set a smaller initial_penalty in solver_options, or a larger alpha."
+        elif result.certificate.relative_feasibility <= self.tol:
             advice = (
                 "The constraints hold but the point is not stationary: the penalty grew faster "
                 "than the sweeps could follow. Set a smaller initial_penalty, a smaller "
                 "penalty_update_factor or a larger max_inner_iter in solver_options."
             )
-        elif advice is None:
+        else:
             advice = "Raise max_iter, or max_inner_iter in solver_options."
+        # no numbers: Python shows a warning of one text once, not once a fit
         warnings.warn(
-            f"Training did not converge to tol={self.tol:g}. {result.status} After "
-            f"{result.n_iter} iterations the relative stationarity is {stationarity:.1e} and the "
-            f"relative feasibility {feasibility:.1e}. {advice}",
+            f"Training did not converge to tol={self.tol:g}. {result.status} {advice} "
+            "The attribute certificate_ says how far it got.",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -1,11 +1,13 @@
 """Activations: derivatives, the scalar minimisers against a grid, subdifferentials."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sktime_alm.solver import ELU, LeakyReLU, ReLU
+from sktime_alm import ALMElmanForecaster
+from sktime_alm.solver import ELU, LeakyReLU, ReLU, train
 from sktime_alm.solver.activations import get_activation, scalar_objective
 from tests.conftest import log_floats
 
@@ -141,3 +143,33 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
         get_activation(np.tanh)
     with pytest.raises(ValueError, match="slope must be in"):
         LeakyReLU(1.5)
+
+
+class Identity:
+    """An activation of the user's own: the network becomes linear."""
+
+    lipschitz = 1.0
+
+    def value(self, u):
+        return u.copy()
+
+    def derivative(self, u):
+        return np.ones_like(u)
+
+    def prox(self, theta1, theta2, theta3, gamma, mu, l2):
+        return (gamma * (theta1 + theta2) + mu * theta3) / (2.0 * gamma + mu + 2.0 * l2)
+
+    def subdifferential_distance(self, u, s, q):
+        return np.abs(s - q)
+
+
+def test_a_users_own_activation_is_an_object_with_five_members():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 2))
+    Y = X @ [[1.0], [-2.0]]
+    result = train(X, Y, 2, alpha=1e-3, activation=Identity(), random_state=0, max_iter=200)
+    # a linear target that a linear network fits
+    assert result.objective < 0.05 * np.mean(Y**2)
+    y = pd.Series(np.cumsum(rng.normal(size=40)))
+    forecaster = ALMElmanForecaster(2, activation=Identity(), max_iter=5, random_state=0)
+    assert np.isfinite(forecaster.fit(y).predict(fh=[1, 2])).all()

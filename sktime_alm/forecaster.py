@@ -16,7 +16,7 @@ from sktime_alm.features import Standardizer, change_units, lag_matrix
 from sktime_alm.progress import watching
 from sktime_alm.solver import ALMResult, ALMSettings, Certificate, ElmanParameters, Status, train
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver._validation import check_count
+from sktime_alm.solver._validation import check_count, check_nonnegative
 from sktime_alm.solver.activations import Activation, get_activation
 from sktime_alm.solver.elman import free_run, rollout
 from sktime_alm.solver.result import Callback
@@ -252,15 +252,14 @@ class ALMElmanForecaster(BaseForecaster):
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> ALMElmanForecaster:
-        new_y = y.loc[y.index > self._seen_y.index[-1]]
+        try:
+            new_y, new_X = self._new_rows(y, X)
+        except (TypeError, ValueError):
+            # sktime has moved the cutoff already; a refused update must change nothing
+            self._set_cutoff_from_y(self._seen_y)
+            raise
         if new_y.empty:
             return self
-        if new_y.shape[1] == self._seen_y.shape[1] == 1:
-            new_y = new_y.set_axis(self._seen_y.columns, axis=1)  # a series need keep no name
-        _check_columns(new_y.columns, self._seen_y.columns, "y")
-        new_y = _as_finite_floats(new_y[self._seen_y.columns], "y")
-        _check_consecutive(self._seen_y.index[-1:].append(new_y.index), self._frequency)
-        new_X = self._select_X(X, new_y.index, "update")
         n_before = len(self._seen_y)
         self._seen_y = pd.concat([self._seen_y, new_y])
         self._seen_X = pd.concat([self._seen_X, new_X])
@@ -270,10 +269,27 @@ class ALMElmanForecaster(BaseForecaster):
             self._hidden_state = self._advance(n_before)
         return self
 
+    def _new_rows(
+        self, y: pd.DataFrame, X: pd.DataFrame | None
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows of y and X after the last one seen, which must follow it without a gap."""
+        new_y = y.loc[y.index > self._seen_y.index[-1]]
+        if new_y.empty:
+            return new_y, self._seen_X[:0]
+        if new_y.shape[1] == self._seen_y.shape[1] == 1:
+            new_y = new_y.set_axis(self._seen_y.columns, axis=1)  # a series need keep no name
+        _check_columns(new_y.columns, self._seen_y.columns, "y")
+        new_y = _as_finite_floats(new_y[self._seen_y.columns], "y")
+        _check_consecutive(self._seen_y.index[-1:].append(new_y.index), self._frequency)
+        return new_y, self._select_X(X, new_y.index, "update")
+
     def _check_arguments(self) -> None:
-        """Refuse what the solver does not see; it checks all other arguments itself."""
+        """Refuse what the solver does not see, or sees by another name."""
         check_count(self.lags, "lags", minimum=0)
         check_count(self.verbose, "verbose", minimum=0)
+        check_count(self.max_iter, "max_iter")
+        check_count(self.n_init, "n_init")
+        check_nonnegative(self.tol, "tol")
         if not isinstance(self.standardize, (bool, np.bool_)):
             raise TypeError(f"standardize must be True or False, found {self.standardize!r}")
         if self.callback is not None and not callable(self.callback):
@@ -455,7 +471,8 @@ def _as_finite_floats(data: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _check_columns(found: pd.Index, expected: pd.Index, name: str) -> None:
     """Refuse a frame whose columns are not those of fit, in whatever order."""
-    missing, unknown = expected.difference(found), found.difference(expected)
+    missing = expected.difference(found, sort=False)
+    unknown = found.difference(expected, sort=False)
     if len(missing) or len(unknown):
         raise ValueError(
             f"{name} must have the columns of fit, {list(expected)}; missing {list(missing)}, "

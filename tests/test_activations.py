@@ -173,3 +173,24 @@ def test_a_users_own_activation_is_an_object_with_five_members():
     y = pd.Series(np.cumsum(rng.normal(size=40)))
     forecaster = ALMElmanForecaster(2, activation=Identity(), max_iter=5, random_state=0)
     assert np.isfinite(forecaster.fit(y).predict(fh=[1, 2])).all()
+
+
+def test_the_papers_condition_for_leaky_relu_misses_minima():
+    """(4.35) takes u- by the sign of gamma theta1 + mu theta3, without the term in theta2."""
+    slope, gamma, mu, l2 = 0.1, 1.0, 1e-5, 1e-8
+    theta = np.random.default_rng(0).normal(size=(3, 4000))
+    top = gamma * (theta[0] + slope * theta[1]) + mu * theta[2]
+    printed_minus = np.where(
+        gamma * theta[0] + mu * theta[2] < 0.0,
+        np.minimum(top / (gamma + gamma * slope**2 + 2.0 * l2 + mu), 0.0),
+        0.0,
+    )
+    activation = LeakyReLU(slope)
+    found = activation.prox(*theta, gamma, mu, l2)
+    values = scalar_objective(activation, found, *theta, gamma, mu, l2)
+    printed = scalar_objective(activation, printed_minus, *theta, gamma, mu, l2)
+    u_plus = np.maximum(gamma * (theta[0] + theta[1]) + mu * theta[2], 0.0)
+    u_plus /= 2.0 * gamma + 2.0 * l2 + mu
+    printed = np.minimum(printed, scalar_objective(activation, u_plus, *theta, gamma, mu, l2))
+    assert (values <= printed + 1e-14).all()
+    assert (values < printed - 1e-6).sum() >= 10

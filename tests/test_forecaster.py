@@ -338,7 +338,7 @@ Y_NAN.iloc[3], Y_INF.iloc[3] = np.nan, np.inf
         ({"method": "sgd"}, Y, X, ValueError, "method must be one of"),
         ({"initialization": "xavier"}, Y, X, ValueError, "initialization must be one of"),
         ({"max_iter": 0}, Y, X, ValueError, "max_iter must be at least 1"),
-        ({"tol": -1.0}, Y, X, ValueError, "tol"),
+        ({"tol": -1.0}, Y, X, ValueError, "tol must be 0 or more"),
         ({"n_init": 0}, Y, X, ValueError, "n_init must be at least 1"),
         ({"standardize": "yes"}, Y, X, TypeError, "standardize must be True or False"),
         ({"verbose": "loud"}, Y, X, TypeError, "verbose must be an integer"),
@@ -387,13 +387,15 @@ def test_bad_X_at_prediction_is_refused_by_name(exogenous, message):
 
 def test_bad_updates_are_refused_by_name_and_leave_the_forecaster_usable():
     forecaster = ALMElmanForecaster(**FAST).fit(Y[:30], X[:30])
+    expected = forecaster.predict(fh=[1, 2], X=X)
     with pytest.raises(ValueError, match="after 2002-06 comes 2002-09"):
         forecaster.update(Y[32:], X[32:], update_params=False)
     with pytest.raises(ValueError, match="X must be passed to update"):
         forecaster.update(Y[30:32], update_params=False)
     with pytest.raises(ValueError, match="y must have the columns of fit"):
         ALMElmanForecaster(**FAST).fit(Y2[:30]).update(Y[30:32], update_params=False)
-    assert forecaster._seen_y.equals(Y[:30])
+    pd.testing.assert_frame_equal(forecaster.predict(fh=[1, 2], X=X), expected)
+    assert forecaster.cutoff[0] == Y.index[29]
 
 
 def test_fh_before_the_training_window_is_refused():

@@ -1,0 +1,49 @@
+"""The example scripts: what they print beside every error."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sktime_alm.datasets import make_elman
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(script, *arguments):
+    command = [sys.executable, str(EXAMPLES / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=EXAMPLES.parent)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_checks_17_the_zero_predictor_and_persistence_stand_beside_the_errors():
+    printed = run(
+        "reproduce_paper.py",
+        "errors",
+        "synthetic-10",
+        "--starts",
+        "1",
+        "--initializations",
+        "normal",
+    )
+    y = make_elman(standardize=True, random_state=0)[0].to_numpy()
+    row = re.search(r"^normal +(\S+) +(\S+)", printed, re.MULTILINE)
+    zero = re.search(r"predicting zero: (\S+) / (\S+)", printed)
+    last = re.search(r"the last value: +(\S+) / (\S+)", printed)
+    assert float(zero[1]) == pytest.approx(np.mean(np.sum(y[:9] ** 2, axis=1)), rel=1e-3)
+    assert float(zero[2]) == pytest.approx(np.sum(y[9] ** 2), rel=1e-3)
+    assert float(last[2]) == pytest.approx(np.sum((y[9] - y[8]) ** 2), rel=1e-3)
+    assert float(row[1]) < float(zero[1])
+
+
+def test_checks_17_the_volatility_example_compares_with_the_random_walk(tmp_path):
+    picture = tmp_path / "picture.png"
+    printed = run("sp500_volatility.py", "--months", "2", "--output", str(picture))
+    rows = re.findall(r"^(\S.*?) +(\d\.\d{4}) (\d\.\d{4}) ", printed, re.MULTILINE)
+    names = [name for name, _, _ in rows]
+    assert names[0] == "random walk" and names[-1] == "Elman network (ALM)" and len(names) == 4
+    assert picture.stat().st_size > 10_000 and str(picture) in printed

@@ -269,6 +269,18 @@ class ALMElmanForecaster(BaseForecaster):
             self._hidden_state = self._advance(n_before)
         return self
 
+    def _update_predict_single(
+        self,
+        y: pd.DataFrame,
+        fh: ForecastingHorizon,
+        X: pd.DataFrame | None = None,
+        update_params: bool = True,
+    ) -> pd.DataFrame:
+        # the default calls the public update with the inner frame, which then passes for the
+        # type of the user's y: a series would come back as a frame
+        self._update(y, X, update_params)
+        return self._predict(fh, X)
+
     def _new_rows(
         self, y: pd.DataFrame, X: pd.DataFrame | None
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -421,6 +433,11 @@ class ALMElmanForecaster(BaseForecaster):
     def _select_X(self, X: pd.DataFrame | None, times: pd.Index, caller: str) -> pd.DataFrame:
         """Rows of X by label, with the columns of ``fit``: none if fitted without X."""
         if self._seen_X.columns.empty:
+            if X is not None:
+                raise ValueError(
+                    f"X was passed to {caller}, but the forecaster was fitted without X; found "
+                    f"columns {list(X.columns)}"
+                )
             return pd.DataFrame(index=times)
         if X is None:
             raise ValueError(
@@ -506,8 +523,8 @@ def _check_consecutive(index: pd.Index, frequency: pd.DateOffset | None) -> None
     if is_gap.any():
         at = int(np.argmax(is_gap))
         raise ValueError(
-            f"y must have a row for every time step; after {index[at]} comes {index[at + 1]}. "
-            "Fill the gap, for instance with sktime's Imputer"
+            f"y must have one row for every time step; after {index[at]} comes {index[at + 1]}. "
+            "Fill a gap for instance with y.asfreq(...) and sktime's Imputer"
         )
 
 

@@ -219,6 +219,21 @@ def test_update_predict_equals_updates_and_predictions_one_by_one():
     pd.testing.assert_frame_equal(found, pd.concat(expected)[: len(found)], check_freq=False)
 
 
+def test_update_predict_single_returns_the_type_of_y():
+    y = Y["y0"]
+    forecaster = ALMElmanForecaster(**FAST).fit(y[:30], X[:30])
+    found = forecaster.update_predict_single(y[25:34], fh=[1, 2], X=X, update_params=False)
+    expected = forecaster.predict(fh=[1, 2], X=X)
+    pd.testing.assert_series_equal(found, expected)
+    assert forecaster.cutoff[0] == Y.index[33]
+
+
+def test_X_where_fit_had_none_is_refused():
+    forecaster = ALMElmanForecaster(**FAST).fit(Y[:34])
+    with pytest.raises(ValueError, match="X was passed to predict, but the forecaster was fitted"):
+        forecaster.predict(fh=[1], X=X)
+
+
 def test_update_predict_over_rows_already_seen_forecasts_from_each_cutoff():
     forecaster = ALMElmanForecaster(**FAST).fit(Y, X)
     cv = ExpandingWindowSplitter(initial_window=10, step_length=5, fh=[1])

@@ -13,6 +13,7 @@ ROOT = Path(sktime_alm.__file__).parent
 ORDER = [
     "solver._typing",
     "solver._validation",
+    "solver.kernels",
     "solver.activations",
     "solver.elman",
     "solver.initialization",
@@ -39,6 +40,7 @@ EVERYWHERE = {"numpy", "scipy"}
 ELSEWHERE = {
     "pandas": {"forecaster", "plotting", "datasets._loaders", "datasets._synthetic"},
     "sktime": {"forecaster"},
+    "numba": {"solver.kernels"},
     "tqdm": {"progress"},
     "sklearn": {"forecaster"},
     "threadpoolctl": {"solver.alm"},
@@ -66,7 +68,9 @@ def imports_of(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"relative import in {path}"
-            yield node.module
+            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            inside = [name for name in submodules if name.removeprefix("sktime_alm.") in MODULES]
+            yield from inside or [node.module]
 
 
 def test_every_module_has_its_place():

@@ -30,7 +30,8 @@ def test_a_rollout_is_feasible(case):
     feasible = case.problem.feasible_point(case.point.parameters)
     C1, C2 = case.problem.constraints(feasible)
     assert np.abs(C1).max() <= 1e-13 * (1.0 + np.abs(feasible.u).max())
-    assert not C2.any()
+    # two implementations of exp may differ in the last place
+    assert np.abs(C2).max() <= 2.0 * np.finfo(float).eps * (1.0 + np.abs(feasible.h).max())
 
 
 @given(case=cases())

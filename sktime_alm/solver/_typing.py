@@ -1,6 +1,7 @@
-"""The one array type of the solver: a NumPy array of doubles."""
+"""The array types of the solver."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
 
@@ -115,11 +116,15 @@ def rollout(
     is_start = np.zeros(len(X), dtype=bool)
     is_start[list(starts)] = True
 
-    u = X @ parameters.V.T + parameters.b
-    h = np.empty_like(u)
-    state = restart
     # an unstable network overflows; the caller sees it in the result
     with np.errstate(over="ignore", invalid="ignore"):
+        u = X @ parameters.V.T + parameters.b
+        h = np.empty_like(u)
+        if hasattr(activation, "kernel"):
+            W_T = np.ascontiguousarray(parameters.W.T)
+            kernels.rollout(u, h, W_T, restart, is_start, *activation.kernel)
+            return u, h
+        state = restart
         for t in range(len(u)):
             u[t] += parameters.W @ (restart if is_start[t] else state)
             h[t] = state = activation.value(u[t])
@@ -155,7 +160,10 @@ def free_run(
     array of shape (n_steps, m)
         Not finite from the step on where the network overflows.
     """
-    A, W, V, b, c = parameters.arrays()
+    A, W, V, b, c = (np.ascontiguousarray(array) for array in parameters.arrays())
+    if hasattr(activation, "kernel"):
+        lagged, rows = past_outputs.ravel(), np.ascontiguousarray(exogenous)
+        return kernels.free_run(A, W, V, b, c, state, lagged, rows, *activation.kernel)
     n_lags = len(past_outputs)
     outputs = np.empty((len(exogenous), len(c)))
     with np.errstate(over="ignore", invalid="ignore"):

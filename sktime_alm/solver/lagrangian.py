@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.reformulation import ElmanProblem, Point
@@ -41,16 +42,20 @@ def adjoint_multipliers(problem: ElmanProblem, point: Point) -> Multipliers:
     kink of sigma its derivative from the left is used.
     """
     parameters, h, u = point
-    slope = problem.sigma.derivative(u)
-    of_penalty = 2.0 * problem.regularization.l2_preactivation * u
+    l2 = problem.regularization.l2_preactivation
     zeta = (2.0 / problem.n_samples) * (problem.Y - parameters.outputs(h)) @ parameters.A
     xi = np.empty_like(u)
     is_end = np.zeros(len(u), dtype=bool)
     is_end[problem.ends] = True
+    if hasattr(problem.sigma, "kernel"):
+        W = np.ascontiguousarray(parameters.W)
+        kernels.adjoint(zeta, xi, u, W, is_end, l2, *problem.sigma.kernel)
+        return Multipliers(xi, zeta)
+    slope = problem.sigma.derivative(u)
     for t in reversed(range(len(u))):
         if not is_end[t]:
             zeta[t] += xi[t + 1] @ parameters.W
-        xi[t] = zeta[t] * slope[t] - of_penalty[t]
+        xi[t] = zeta[t] * slope[t] - 2.0 * l2 * u[t]
     return Multipliers(xi, zeta)
 
 

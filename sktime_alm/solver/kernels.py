@@ -1,0 +1,242 @@
+"""The compiled inner loops: recursions over time, and scalar problems one element at a time.
+
+Each has an obvious NumPy twin in the tests or in the path that activations of your own take.
+An activation is passed as ``kind`` (piecewise linear or ELU) and ``slope`` (of the piecewise
+linear one below 0). Compiled code is cached on disk; the first call after an installation
+compiles for some seconds.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from sktime_alm.solver._typing import Array, BoolArray
+
+PIECEWISE_LINEAR = 0
+ELU = 1
+
+# Newton with a bisection safeguard is done in about ten steps; bisection alone needs
+# fewer than this many to shrink any bracket of doubles to one unit in the last place.
+_MAX_ROOT_ITERATIONS = 100
+_ROOT_TOLERANCE = 8.0 * np.finfo(np.float64).eps
+
+_compiled = njit(cache=True, nogil=True)
+
+
+@_compiled
+def _sigma(u: float, kind: int, slope: float) -> float:
+    if u > 0.0:
+        return u
+    if kind == ELU:
+        return math.expm1(u)
+    if slope == 0.0 and u <= 0.0:
+        return 0.0  # not the negative zero, nor the NaN, of 0 u
+    return slope * u
+
+
+@_compiled
+def _sigma_derivative(u: float, kind: int, slope: float) -> float:
+    if u > 0.0:
+        return 1.0
+    return math.exp(u) if kind == ELU else slope
+
+
+@_compiled
+def rollout(
+    u: Array, h: Array, W_T: Array, restart: Array, is_start: BoolArray, kind: int, slope: float
+) -> None:
+    """Complete u = V x + b, given on entry, to W h_{t-1} + V x + b, and fill h = sigma(u)."""
+    T, r = u.shape
+    for t in range(T):
+        state = restart if t == 0 or is_start[t] else h[t - 1]
+        for j in range(r):
+            # half of all ReLU units are 0; a row of W' at a time keeps the inner loop contiguous
+            if state[j] != 0.0:
+                for i in range(r):
+                    u[t, i] += W_T[j, i] * state[j]
+        for i in range(r):
+            h[t, i] = _sigma(u[t, i], kind, slope)
+
+
+@_compiled
+def adjoint(
+    zeta: Array,
+    xi: Array,
+    u: Array,
+    W: Array,
+    is_end: BoolArray,
+    l2_preactivation: float,
+    kind: int,
+    slope: float,
+) -> None:
+    """Complete zeta = -2/T A'(A h + c - y), given on entry, by W' xi_{t+1}, and fill xi."""
+    T, r = u.shape
+    for t in range(T - 1, -1, -1):
+        if not is_end[t]:
+            for j in range(r):
+                if xi[t + 1, j] != 0.0:
+                    for i in range(r):
+                        zeta[t, i] += W[j, i] * xi[t + 1, j]
+        for i in range(r):
+            derivative = _sigma_derivative(u[t, i], kind, slope)
+            xi[t, i] = zeta[t, i] * derivative - 2.0 * l2_preactivation * u[t, i]
+
+
+@_compiled
+def prox_piecewise_linear(
+    theta1: Array, theta2: Array, theta3: Array, gamma: float, mu: float, l2: float, slope: float
+) -> Array:
+    """(3.21), (3.22) and (4.35) over flat arrays.
+
+    phi is a parabola on either side of 0. With the linear coefficient ``beta`` and the
+    curvature of a side, the clipped minimiser is ``u = beta / curvature`` and
+    phi(u) - phi(0) = -beta u / 2, so the larger ``beta u`` wins.
+    """
+    solution = np.empty_like(theta1)
+    curvature = gamma + mu + 2.0 * l2
+    curvature_plus, curvature_minus = curvature + gamma, curvature + gamma * slope * slope
+    for i in range(len(theta1)):
+        pull = gamma * theta1[i] + mu * theta3[i]
+        beta_plus = max(pull + gamma * theta2[i], 0.0)
+        beta_minus = min(pull + gamma * slope * theta2[i], 0.0)
+        u_plus, u_minus = beta_plus / curvature_plus, beta_minus / curvature_minus
+        solution[i] = u_plus if beta_plus * u_plus >= beta_minus * u_minus else u_minus
+    return solution
+
+
+@_compiled
+def _elu_slope(
+    u: float, pull: float, theta2: float, gamma: float, curvature: float
+) -> tuple[float, float]:
+    """phi' and phi'' for ELU at u <= 0, where phi'' is the quadratic (4.40) in exp(u)."""
+    z = math.exp(u)
+    first = curvature * u - pull - gamma * z * (theta2 + 1.0 - z)
+    return first, curvature - gamma * z * (theta2 + 1.0 - 2.0 * z)
+
+
+@_compiled
+def _elu_minimum(
+    guess: float,
+    lower: float,
+    upper: float,
+    pull: float,
+    theta2: float,
+    gamma: float,
+    curvature: float,
+) -> float:
+    """The minimiser of phi on a piece [lower, upper] of (-inf, 0] where it is convex.
+
+    Newton's method on phi', and bisection wherever it would leave the bracket.
+    """
+    if _elu_slope(lower, pull, theta2, gamma, curvature)[0] >= 0.0:
+        return lower
+    if _elu_slope(upper, pull, theta2, gamma, curvature)[0] <= 0.0:
+        return upper
+    u = min(max(guess, lower), upper)
+    for _ in range(_MAX_ROOT_ITERATIONS):
+        first, second = _elu_slope(u, pull, theta2, gamma, curvature)
+        if first <= 0.0:
+            lower = u
+        if first >= 0.0:
+            upper = u
+        tolerance = _ROOT_TOLERANCE * (1.0 + abs(u))
+        newton = u - first / second if second > 0.0 else math.inf
+        # rounding may throw a last tiny step out of the bracket: that is no cause to bisect
+        if abs(newton - u) <= tolerance:
+            return min(max(newton, lower), upper)
+        following = newton if lower <= newton <= upper else 0.5 * (lower + upper)
+        if abs(following - u) <= tolerance:
+            return following
+        u = following
+    return u
+
+
+@_compiled
+def prox_elu(
+    theta1: Array, theta2: Array, theta3: Array, gamma: float, mu: float, l2: float
+) -> Array:
+    """(3.21) above 0 and (4.37) below, over flat arrays, whichever has the smaller phi.
+
+    On (-inf, 0] phi is convex up to the smaller root of (4.40) in z = exp(u), concave
+    between the roots and convex from the larger one on: its minimum is that of at most
+    two convex pieces.
+    """
+    solution = np.empty_like(theta1)
+    curvature = gamma + mu + 2.0 * l2
+    for i in range(len(theta1)):
+        pull = gamma * theta1[i] + mu * theta3[i]
+        u_plus = max(pull + gamma * theta2[i], 0.0) / (curvature + gamma)
+        # phi' <= 0 at and left of this point, whatever the sign of theta2
+        lower = min((pull - gamma * max(-theta2[i], 0.0)) / curvature, 0.0)
+
+        first, second = 0.0, 0.0
+        linear = gamma * (theta2[i] + 1.0)
+        discriminant = linear * linear - 8.0 * gamma * curvature
+        if discriminant > 0.0 and linear > 0.0:
+            larger_sum = linear + math.sqrt(discriminant)
+            # this form of the smaller root does not cancel
+            first = min(max(math.log(2.0 * curvature / larger_sum), lower), 0.0)
+            second = min(max(math.log(larger_sum / (4.0 * gamma)), lower), 0.0)
+
+        best, best_value = u_plus, math.inf
+        for candidate in range(3):
+            if candidate == 0:
+                u = u_plus
+            elif candidate == 1:
+                u = _elu_minimum(theta3[i], lower, first, pull, theta2[i], gamma, curvature)
+            elif first < second < 0.0:
+                u = _elu_minimum(theta3[i], second, 0.0, pull, theta2[i], gamma, curvature)
+            else:
+                break
+            to_theta2 = theta2[i] - _sigma(u, ELU, 0.0)
+            value = (
+                0.5 * gamma * ((u - theta1[i]) ** 2 + to_theta2 * to_theta2)
+                + 0.5 * mu * (u - theta3[i]) ** 2
+                + l2 * u * u
+            )
+            if value < best_value:
+                best, best_value = u, value
+        solution[i] = best
+    return solution
+
+
+@_compiled
+def free_run(
+    A: Array,
+    W: Array,
+    V: Array,
+    b: Array,
+    c: Array,
+    state: Array,
+    lagged: Array,
+    exogenous: Array,
+    kind: int,
+    slope: float,
+) -> Array:
+    """Outputs of the network run on its own outputs; ``lagged`` is flat, newest first."""
+    n_steps, (m, r), n_lagged = len(exogenous), A.shape, len(lagged)
+    outputs = np.empty((n_steps, m))
+    state, following, lagged = state.copy(), np.empty(r), lagged.copy()
+    for t in range(n_steps):
+        for i in range(r):
+            total = b[i]
+            for j in range(r):
+                total += W[i, j] * state[j]
+            for j in range(n_lagged):
+                total += V[i, j] * lagged[j]
+            for j in range(exogenous.shape[1]):
+                total += V[i, n_lagged + j] * exogenous[t, j]
+            following[i] = _sigma(total, kind, slope)
+        state[:] = following
+        for i in range(m):
+            total = c[i]
+            for j in range(r):
+                total += A[i, j] * state[j]
+            outputs[t, i] = total
+        if n_lagged:
+            lagged[m:] = lagged[:-m].copy()
+            lagged[:m] = outputs[t]
+    return outputs

@@ -1,0 +1,122 @@
+"""The compiled loops against their plain NumPy twins."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sktime_alm.solver import ELU, ElmanProblem, LeakyReLU, Regularization, ReLU
+from sktime_alm.solver.activations import scalar_objective
+from sktime_alm.solver.elman import free_run, rollout
+from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.lagrangian import adjoint_multipliers
+from tests.conftest import log_floats
+
+ACTIVATIONS = (ReLU(), LeakyReLU(0.1), ELU())
+
+
+class Plain:
+    """An activation without its kernel: everything takes the NumPy path."""
+
+    def __init__(self, activation):
+        self._activation = activation
+        self.lipschitz = activation.lipschitz
+        self.value, self.derivative = activation.value, activation.derivative
+        self.prox = activation.prox
+        self.subdifferential_distance = activation.subdifferential_distance
+
+
+def relative_difference(a, b):
+    return np.abs(a - b).max(initial=0.0) / (1.0 + np.abs(b).max(initial=0.0))
+
+
+sizes = st.tuples(*(st.integers(1, limit) for limit in (12, 4, 3, 6)))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+@given(size=sizes, seed=st.integers(0, 2**31))
+def test_rollout_and_adjoint(activation, size, seed):
+    T, n, m, r = size
+    rng = np.random.default_rng(seed)
+    parameters = initialize(0.5, n, r, m, rng)
+    X, Y = rng.normal(size=(T, n)), rng.normal(size=(T, m))
+    starts = (0, T // 2) if T > 1 else (0,)
+    initial_state = rng.normal(size=r)
+    compiled = rollout(parameters, activation, X, starts, initial_state)
+    plain = rollout(parameters, Plain(activation), X, starts, initial_state)
+    for a, b in zip(compiled, plain, strict=True):
+        assert relative_difference(a, b) <= 1e-12
+
+    penalties = Regularization(l2_preactivation=0.1)
+    found, expected = (
+        adjoint_multipliers(problem, problem.feasible_point(parameters))
+        for problem in (
+            ElmanProblem(X, Y, penalties, sigma, starts)
+            for sigma in (activation, Plain(activation))
+        )
+    )
+    for a, b in zip(found, expected, strict=True):
+        assert relative_difference(a, b) <= 1e-12
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+@given(size=sizes, n_lags=st.integers(0, 3), seed=st.integers(0, 2**31))
+def test_free_run(activation, size, n_lags, seed):
+    n_steps, n_exogenous, m, r = size
+    rng = np.random.default_rng(seed)
+    parameters = initialize(0.5, n_lags * m + n_exogenous, r, m, rng)
+    state, past = rng.normal(size=r), rng.normal(size=(n_lags, m))
+    exogenous = rng.normal(size=(n_steps, n_exogenous))
+    copies = state.copy(), past.copy(), exogenous.copy()
+    found = free_run(parameters, activation, state, past, exogenous)
+    expected = free_run(parameters, Plain(activation), state, past, exogenous)
+    assert relative_difference(found, expected) <= 1e-12
+    for array, copy in zip((state, past, exogenous), copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def plain_piecewise_linear_prox(slope, theta1, theta2, theta3, gamma, mu, l2):
+    top = gamma * theta1 + gamma * theta2 + mu * theta3
+    low = gamma * theta1 + gamma * slope * theta2 + mu * theta3
+    u_plus = np.maximum(top, 0.0) / (2.0 * gamma + mu + 2.0 * l2)
+    u_minus = np.minimum(low, 0.0) / (gamma + gamma * slope**2 + mu + 2.0 * l2)
+    values = [
+        scalar_objective(LeakyReLU(slope), u, theta1, theta2, theta3, gamma, mu, l2)
+        for u in (u_plus, u_minus)
+    ]
+    return np.where(values[0] <= values[1], u_plus, u_minus), np.abs(values[0] - values[1])
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    slope=st.floats(0.0, 0.9),
+    gamma=log_floats(-3, 3),
+    mu=log_floats(-8, 1),
+)
+def test_piecewise_linear_prox(seed, slope, gamma, mu):
+    theta = np.random.default_rng(seed).normal(size=(3, 6, 5))
+    expected, margin = plain_piecewise_linear_prox(slope, *theta, gamma, mu, 1e-8)
+    found = LeakyReLU(slope).prox(*theta, gamma, mu, 1e-8)
+    clear = margin > 1e-10 * gamma
+    assert found.shape == (6, 5)
+    assert relative_difference(found[clear], expected[clear]) <= 1e-12
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+def test_a_number_that_is_not_finite_stays_visible(activation):
+    parameters = initialize(0.5, 2, 3, 1, np.random.default_rng(0))
+    X = np.ones((6, 2))
+    X[2, 0] = np.nan
+    for sigma in (activation, Plain(activation)):
+        u, h = rollout(parameters, sigma, X)
+        assert np.isfinite(h[:2]).all() and np.isnan(h[2:]).all()
+
+
+def test_transposed_and_strided_arrays_give_the_same_prox():
+    theta = np.random.default_rng(0).normal(size=(3, 8, 6))
+    for activation in ACTIVATIONS:
+        expected = activation.prox(*theta, 1.0, 0.1, 1e-8)
+        strided = [np.asfortranarray(array) for array in theta]
+        np.testing.assert_array_equal(activation.prox(*strided, 1.0, 0.1, 1e-8), expected)
+        views = [np.repeat(array, 2, axis=1)[:, ::2] for array in theta]
+        np.testing.assert_array_equal(activation.prox(*views, 1.0, 0.1, 1e-8), expected)

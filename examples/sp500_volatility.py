@@ -4,7 +4,7 @@ The target is the log realized volatility of a month. The exogenous variables ar
 one month, so that a forecast uses nothing that was not known when it was made. In an
 expanding window every forecaster is fitted anew for each of the last 120 months.
 
-    python examples/sp500_volatility.py [--months 120] [--output sp500_volatility.png]
+    python examples/sp500_volatility.py [--months 120] [--seed 0] [--output sp500_volatility.png]
 
 The settings of the network were chosen on the 120 months *before* those of the table.
 """
@@ -52,7 +52,7 @@ class ExpandingWindowWithProgress(ExpandingWindowSplitter):
         yield from tqdm(super().split_series(y), total=self.get_n_splits(y), desc=self.description)
 
 
-def make_forecasters() -> dict[str, BaseForecaster]:
+def make_forecasters(seed: int) -> dict[str, BaseForecaster]:
     """Ours and the peers, all with the same one month lagged X."""
     ridge = make_pipeline(StandardScaler(), RidgeCV(alphas=(1.0, 10.0, 100.0, 1000.0)))
     elman = ALMElmanForecaster(
@@ -60,7 +60,7 @@ def make_forecasters() -> dict[str, BaseForecaster]:
         activation="elu",
         lags=12,
         max_iter=20,
-        random_state=0,
+        random_state=seed,
         solver_options={"initial_penalty": 0.05},
     )
     return {
@@ -109,6 +109,7 @@ def draw(y: pd.Series, results: dict[str, pd.DataFrame], months: int, path: Path
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--months", type=int, default=120, help="months to forecast")
+    parser.add_argument("--seed", type=int, default=0, help="of the network's initial weights")
     parser.add_argument("--output", type=Path, default=Path("sp500_volatility.png"))
     arguments = parser.parse_args()
     began = time.perf_counter()
@@ -119,7 +120,7 @@ def main() -> None:
 
     results = {
         name: cross_validate(name, forecaster, y, X, arguments.months)
-        for name, forecaster in make_forecasters().items()
+        for name, forecaster in make_forecasters(arguments.seed).items()
     }
     table = pd.DataFrame(
         {

@@ -21,6 +21,7 @@ import numpy as np
 
 from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
+from sktime_alm.solver._validation import check_number
 
 
 @runtime_checkable
@@ -63,14 +64,14 @@ class LeakyReLU:
 
     slope: float = 0.01
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= check_number(self.slope, "slope") < 1.0:
+            raise ValueError(f"slope must be in [0, 1), found {self.slope!r}")
+
     @property
     def kernel(self) -> tuple[int, float]:
         """Kind and slope by which the compiled loops know it."""
-        return kernels.PIECEWISE_LINEAR, self.slope
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.slope < 1.0:
-            raise ValueError(f"slope must be in [0, 1), found {self.slope!r}")
+        return kernels.PIECEWISE_LINEAR, float(self.slope)
 
     @property
     def lipschitz(self) -> float:

@@ -108,7 +108,7 @@ def solve(
         state = _State(
             point=start,
             multipliers=Multipliers.zeros(*start.h.shape),
-            gamma=settings.initial_penalty,
+            gamma=float(settings.initial_penalty),
             eps=settings.inner_tolerance,
             violation=0.0,
         )
@@ -186,7 +186,7 @@ def _paper_step(
 ) -> _Step:
     """Steps 1 to 3 of Algorithm 3.1."""
     point, multipliers, gamma, eps, previous_violation = state
-    mu = settings.proximal_weight
+    mu = float(settings.proximal_weight)
 
     # Step 1: (3.13), then Algorithm 3.2
     before = augmented_lagrangian(problem, point, multipliers, gamma)

@@ -58,7 +58,7 @@ class Regularization:
 
     def __post_init__(self) -> None:
         for name in (item.name for item in fields(self)):
-            check_nonnegative(getattr(self, name), name)
+            object.__setattr__(self, name, check_nonnegative(getattr(self, name), name))
 
     @classmethod
     def scaled(

@@ -31,6 +31,31 @@ class Activation(Protocol):
     sigma must be Lipschitz; the solver relies on nothing else about it. The built-in ones
     have a further attribute ``kernel``, by which the loops over time run compiled; without
     it they run in NumPy.
+
+    Examples
+    --------
+    An activation of your own. With the identity the network is linear:
+
+    >>> import numpy as np
+    >>> class Identity:
+    ...     lipschitz = 1.0
+    ...
+    ...     def value(self, u):
+    ...         return u.copy()
+    ...
+    ...     def derivative(self, u):
+    ...         return np.ones_like(u)
+    ...
+    ...     def prox(self, theta1, theta2, theta3, gamma, mu, l2):
+    ...         return (gamma * (theta1 + theta2) + mu * theta3) / (2 * gamma + mu + 2 * l2)
+    ...
+    ...     def subdifferential_distance(self, u, s, q):
+    ...         return np.abs(s - q)
+    >>> from sktime_alm.solver import train
+    >>> X = np.random.default_rng(0).normal(size=(50, 2))
+    >>> result = train(X, X[:, :1], 2, alpha=0.01, activation=Identity(), random_state=0)
+    >>> result.parameters.hidden_size
+    2
     """
 
     @property

@@ -35,11 +35,13 @@ def test_a_rollout_is_feasible(case):
 
 
 @given(case=cases())
-def test_next_rows_is_the_adjoint_of_previous_states(case):
+def test_fed_back_is_the_adjoint_of_the_recurrent_drive(case):
     problem, h = case.problem, case.point.h
-    other = case.multipliers.xi
-    forward = np.vdot(problem.previous_states(h), other)
-    assert forward == pytest.approx(np.vdot(h, problem.next_rows(other)), rel=1e-12, abs=1e-12)
+    W, other = case.point.parameters.W, case.multipliers.xi
+    forward = np.vdot(problem.recurrent_drive(W, h), other)
+    assert forward == pytest.approx(np.vdot(h, problem.fed_back(W, other)), rel=1e-12, abs=1e-12)
+    product = problem.previous_product(h, other)
+    assert forward == pytest.approx(np.vdot(W.T, product), rel=1e-12, abs=1e-12)
 
 
 def test_checks_16_sequences_add_up_to_their_single_problems():

@@ -115,10 +115,7 @@ class LeakyReLU:
         self, theta1: Array, theta2: Array, theta3: Array, gamma: float, mu: float, l2: float
     ) -> Array:
         """(3.21), and (4.35) with its condition corrected to the sign of the numerator."""
-        found = kernels.prox_piecewise_linear(
-            theta1.ravel(), theta2.ravel(), theta3.ravel(), gamma, mu, l2, self.slope
-        )
-        return found.reshape(theta1.shape)
+        return _prox(self.kernel, theta1, theta2, theta3, gamma, mu, l2)
 
     def subdifferential_distance(self, u: Array, s: Array, q: Array) -> Array:
         """Distance of 0 to s - q sigma'(u), with the limiting subdifferential at 0.
@@ -172,12 +169,26 @@ class ELU:
         self, theta1: Array, theta2: Array, theta3: Array, gamma: float, mu: float, l2: float
     ) -> Array:
         """(3.21) for u >= 0 and (4.37) below, whichever has the smaller phi."""
-        found = kernels.prox_elu(theta1.ravel(), theta2.ravel(), theta3.ravel(), gamma, mu, l2)
-        return found.reshape(theta1.shape)
+        return _prox(self.kernel, theta1, theta2, theta3, gamma, mu, l2)
 
     def subdifferential_distance(self, u: Array, s: Array, q: Array) -> Array:
         """|s - q sigma'(u)|: ELU has no kink."""
         return np.abs(s - q * self.derivative(u))
+
+
+def _prox(
+    kernel: tuple[int, float],
+    theta1: Array,
+    theta2: Array,
+    theta3: Array,
+    gamma: float,
+    mu: float,
+    l2: float,
+) -> Array:
+    """The compiled minimisers, over arrays of any shape."""
+    kind, slope = kernel
+    found = kernels.prox(theta1.ravel(), theta2.ravel(), theta3.ravel(), gamma, mu, l2, kind, slope)
+    return found.reshape(theta1.shape)
 
 
 def scalar_objective(

@@ -1,4 +1,4 @@
-"""The augmented Lagrangian method (Algorithm 3.1).
+"""The augmented Lagrangian methods: Algorithm 3.1 of the paper, and the safeguarded one.
 
 A step computes the next iterate; one loop takes the steps, keeps the best network, records
 and decides whether to go on.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -28,14 +28,28 @@ from sktime_alm.solver.result import (
     StartOutcome,
     Status,
 )
+from sktime_alm.solver.safeguarded import Search
 from sktime_alm.solver.settings import ALMSettings
 
 # what the best value of a measure must shrink by to count as progress
 _IMPROVEMENT = 0.999
 
 
-class _State(NamedTuple):
-    """What one outer iteration hands to the next."""
+class _State(Protocol):
+    """What one outer iteration hands to the next, of either method."""
+
+    @property
+    def point(self) -> Point: ...
+
+    @property
+    def multipliers(self) -> Multipliers: ...
+
+    @property
+    def gamma(self) -> float: ...
+
+
+class _PaperState(NamedTuple):
+    """The state of Algorithm 3.1."""
 
     point: Point
     multipliers: Multipliers
@@ -45,11 +59,18 @@ class _State(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """An outer iteration: the new state, the Lagrangian reached and the sweeps it took."""
+    """An outer iteration: the new state, the Lagrangian reached and the sweeps it took.
+
+    ``is_settled`` says whether the method would stop here if the point is KKT, and
+    ``is_exhausted`` that it has nothing left to try.
+    """
 
     state: _State
     lagrangian: float
     n_sweeps: int
+    phase: str = "alm"
+    is_settled: bool = True
+    is_exhausted: bool = False
 
     def is_finite(self) -> bool:
         """Whether the iterate can be kept."""
@@ -104,8 +125,16 @@ def solve(
     with np.errstate(all="ignore"), _blas().limit(limits=1, user_api="blas"):
         start = problem.feasible_point(initial)
         best = _Best(initial, problem.objective_at(start))
+        if not np.isfinite(best.objective):
+            raise ValueError(
+                "initial gives a network that overflows on X; use smaller weights, in W above all"
+            )
+        if settings.method == "safeguarded":
+            search = Search.begin(problem, initial)
+            safeguarded_step = partial(_safeguarded_step, problem, settings)
+            return _iterate(problem, safeguarded_step, search, best, settings, callback)
         level = _safeguard_level(settings, best.objective)
-        state = _State(
+        state = _PaperState(
             point=start,
             multipliers=Multipliers.zeros(*start.h.shape),
             gamma=float(settings.initial_penalty),
@@ -124,10 +153,6 @@ def _blas() -> ThreadpoolController:
 
 def _safeguard_level(settings: ALMSettings, initial_objective: float) -> float:
     """Gamma of (3.10), which must not be below the objective at the initial point."""
-    if not np.isfinite(initial_objective):
-        raise ValueError(
-            "initial gives a network that overflows on X; use smaller weights, in W above all"
-        )
     if settings.safeguard is None:
         return max(100.0, initial_objective)
     if settings.safeguard < initial_objective:
@@ -140,7 +165,7 @@ def _safeguard_level(settings: ALMSettings, initial_objective: float) -> float:
 
 def _iterate(
     problem: ElmanProblem,
-    step: Callable[[_State], _Step],
+    step: Callable[[Any], _Step],
     state: _State,
     best: _Best,
     settings: ALMSettings,
@@ -163,7 +188,7 @@ def _iterate(
             record = _record(len(history) + 1, following, objective, certificate, began)
             history.append(record)
             asked_to_stop = callback is not None and bool(callback(record))
-            status = _verdict(history, certificate, asked_to_stop, settings)
+            status = _verdict(history, following, certificate, asked_to_stop, settings)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
 
@@ -181,8 +206,16 @@ def _iterate(
     )
 
 
+def _safeguarded_step(problem: ElmanProblem, settings: ALMSettings, search: Search) -> _Step:
+    """An outer iteration of :class:`Search`; at its feasible points L is R."""
+    search = search.advance(problem, settings)
+    is_settled = search.is_settled(settings)
+    objective = search.best.objective
+    return _Step(search, objective, search.n_sweeps, search.phase, is_settled, is_settled)
+
+
 def _paper_step(
-    problem: ElmanProblem, start: Point, level: float, settings: ALMSettings, state: _State
+    problem: ElmanProblem, start: Point, level: float, settings: ALMSettings, state: _PaperState
 ) -> _Step:
     """Steps 1 to 3 of Algorithm 3.1."""
     point, multipliers, gamma, eps, previous_violation = state
@@ -209,7 +242,7 @@ def _paper_step(
         power = 1.0 + settings.penalty_exponent
         norms = (float(np.linalg.norm(array)) for array in multipliers)
         gamma = max(settings.penalty_update_factor * gamma, *(norm**power for norm in norms))
-    return _Step(_State(point, multipliers, gamma, eps, violation), after, n_sweeps)
+    return _Step(_PaperState(point, multipliers, gamma, eps, violation), after, n_sweeps)
 
 
 def _sweep_rule(
@@ -228,20 +261,25 @@ def _sweep_rule(
 
 def _verdict(
     history: list[IterationRecord],
+    step: _Step,
     certificate: Certificate,
     asked_to_stop: bool,
     settings: ALMSettings,
 ) -> Status | None:
     """Whether the fit ends after the last record, and why."""
-    if certificate.is_kkt:
-        return Status.CONVERGED
+    status: Status | None = None
     if asked_to_stop:
-        return Status.CALLBACK
-    if len(history) >= settings.max_iter:
-        return Status.MAX_ITER
-    if settings.patience is not None and not _improved(history, settings.patience):
-        return Status.NO_PROGRESS
-    return None
+        status = Status.CALLBACK
+    elif len(history) >= settings.max_iter:
+        status = Status.MAX_ITER
+    elif step.is_exhausted or (
+        settings.patience is not None and not _improved(history, settings.patience)
+    ):
+        status = Status.NO_PROGRESS
+    # a KKT point is one whatever else would have ended the fit
+    if certificate.is_kkt and (step.is_settled or status is not None):
+        return Status.CONVERGED
+    return status
 
 
 def _improved(history: list[IterationRecord], patience: int) -> bool:
@@ -273,5 +311,6 @@ def _record(
         hidden_violation=violations.hidden,
         penalty=step.state.gamma,
         n_sweeps=step.n_sweeps,
+        phase=step.phase,
         seconds=time.perf_counter() - began,
     )

@@ -11,8 +11,9 @@ from typing import Protocol
 
 import numpy as np
 from scipy.linalg import lstsq
-from scipy.linalg.lapack import dposv
+from scipy.linalg.lapack import dposv, dpotrf, dpotri
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.lagrangian import Multipliers, lipschitz_constants
@@ -30,26 +31,36 @@ def update_parameters(
         (gamma P'P + 2 diag(l2_recurrent, l2_input, l2_bias)) [W V b]' = P'(xi + gamma u)
         (2/T Q'Q + 2 diag(l2_readout, l2_readout_bias)) [A c]' = 2/T Q'Y.
     """
-    reg, r, n = problem.regularization, h.shape[1], problem.n_inputs
-    ones = np.ones((problem.n_samples, 1))
+    gram = h.T @ h
+    rows = gamma * u
+    rows += multipliers.xi
+    rhs = np.vstack([problem.previous_product(h, rows), problem.X.T @ rows, rows.sum(axis=0)])
+    penalty = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, h.shape[1])
+    hidden_layer = _solve_ridge(gamma * hidden_layer_gram(problem, h, gram), penalty, rhs).T
+    return ElmanParameters.from_layers(hidden_layer, solve_readout(problem, h, gram))
 
-    P = np.hstack([problem.previous_states(h), problem.X, ones])
-    hidden_layer = _solve_ridge(
-        gamma * (P.T @ P), 2.0 * reg.of_hidden_layer(n, r), P.T @ (multipliers.xi + gamma * u)
-    ).T
 
-    Q = np.hstack([h, ones])
-    weight = 2.0 / problem.n_samples
-    readout = _solve_ridge(
-        weight * (Q.T @ Q), 2.0 * reg.of_readout(r), weight * (Q.T @ problem.Y)
-    ).T
-    return ElmanParameters(
-        A=readout[:, :r],
-        W=hidden_layer[:, :r],
-        V=hidden_layer[:, r : r + n],
-        b=hidden_layer[:, r + n],
-        c=readout[:, r],
-    )
+def hidden_layer_gram(problem: ElmanProblem, h: Array, gram: Array) -> Array:
+    """P'P of (3.14), given h'h: the rows of P hold all states but the last of each sequence."""
+    r, last = h.shape[1], h[problem.ends]
+    product = np.empty((r + problem.n_inputs + 1,) * 2)
+    product[:r, :r] = gram - last.T @ last
+    product[:r, r:-1] = problem.previous_product(h, problem.X)
+    product[:r, -1] = h.sum(axis=0) - last.sum(axis=0)
+    product[r:, :r] = product[:r, r:].T
+    product[r:, r:] = problem.input_gram
+    return product
+
+
+def solve_readout(problem: ElmanProblem, h: Array, gram: Array) -> Array:
+    """[A c] of (3.14), of shape (m, r + 1), given h'h."""
+    r, totals, weight = h.shape[1], h.sum(axis=0), 2.0 / problem.n_samples
+    product = np.empty((r + 1, r + 1))
+    product[:r, :r], product[r, :r], product[:r, r] = gram, totals, totals
+    product[r, r] = problem.n_samples
+    rhs = np.vstack([h.T @ problem.Y, problem.Y.sum(axis=0)])
+    penalty = 2.0 * problem.regularization.of_readout(r)
+    return _solve_ridge(weight * product, penalty, weight * rhs).T
 
 
 def update_hidden_states(
@@ -58,24 +69,33 @@ def update_hidden_states(
     u: Array,
     multipliers: Multipliers,
     gamma: float,
+    input_drive: Array | None = None,
 ) -> Array:
     """(3.15), (3.18): the hidden states that minimise L; shape (T, r).
 
     Row t solves D1 h_t = d1_t with D1 = 2/T A'A + gamma I + gamma W'W, and the last row
     of a sequence, which feeds no next one, D2 h_t = d2_t without the terms in W.
+    ``input_drive``, V x_t + b, can be passed by a caller that has it.
     """
-    A, W, V, b, c = parameters.arrays()
-    xi, zeta = multipliers
+    A, W, c = parameters.A, parameters.W, parameters.c
+    if input_drive is None:
+        input_drive = problem.input_drive(parameters)
     weight = 2.0 / problem.n_samples
-    fed_forward = problem.next_rows(xi + gamma * (u - problem.X @ V.T - b)) @ W
-    of_target = weight * ((problem.Y - c) @ A)
-    d = fed_forward + gamma * problem.sigma.value(u) - zeta + of_target
+    rows = kernels.weighted_rows(u, input_drive, multipliers.xi, gamma)
+    d = problem.fed_back(W, rows)
+    if hasattr(problem.sigma, "kernel"):
+        kernels.add_own_terms(d, u, multipliers.zeta, gamma, *problem.sigma.kernel)
+    else:
+        d += gamma * problem.sigma.value(u) - multipliers.zeta
+    d += np.matmul(weight * (problem.Y - c), A, out=rows)
 
-    D2 = weight * (A.T @ A) + gamma * np.eye(len(W))
+    D2 = weight * (A.T @ A)
+    D2.flat[:: len(D2) + 1] += gamma
     D1 = D2 + gamma * (W.T @ W)
     ends = problem.ends
-    h = _solve_positive_definite(D1, d.T).T
-    h[ends] = _solve_positive_definite(D2, d[ends].T).T
+    # many right sides of few unknowns: a product with the inverse is many times faster
+    h = np.matmul(d, _inverse(D1), out=rows)
+    h[ends] = d[ends] @ _inverse(D2)
     return h
 
 
@@ -87,21 +107,33 @@ def update_preactivations(
     multipliers: Multipliers,
     gamma: float,
     mu: float,
+    input_drive: Array | None = None,
 ) -> Array:
-    """(3.16): the pre-activations that minimise L + mu/2 ||. - u||^2; shape (T, r)."""
-    theta1 = problem.drive(parameters, h) - multipliers.xi / gamma
-    theta2 = h + multipliers.zeta / gamma
+    """(3.16): the pre-activations that minimise L + mu/2 ||. - u||^2; shape (T, r).
+
+    ``input_drive``, V x_t + b, can be passed by a caller that has it.
+    """
+    if input_drive is None:
+        input_drive = problem.input_drive(parameters)
+    xi, zeta = multipliers
     l2 = problem.regularization.l2_preactivation
-    return problem.sigma.prox(theta1, theta2, u, gamma, mu, l2)
+    drive = problem.recurrent_drive(parameters.W, h)
+    drive += input_drive
+    if hasattr(problem.sigma, "kernel"):
+        kernels.update_preactivations(drive, h, u, xi, zeta, gamma, mu, l2, *problem.sigma.kernel)
+        return drive
+    return problem.sigma.prox(drive - xi / gamma, h + zeta / gamma, u, gamma, mu, l2)
 
 
 def sweep(
     problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float, mu: float
 ) -> Point:
     """One pass over the three blocks: weights, hidden states, pre-activations."""
-    parameters = update_parameters(problem, point.h, point.u, multipliers, gamma)
-    h = update_hidden_states(problem, parameters, point.u, multipliers, gamma)
-    u = update_preactivations(problem, parameters, h, point.u, multipliers, gamma, mu)
+    u = point.u
+    parameters = update_parameters(problem, point.h, u, multipliers, gamma)
+    drive = problem.input_drive(parameters)
+    h = update_hidden_states(problem, parameters, u, multipliers, gamma, drive)
+    u = update_preactivations(problem, parameters, h, u, multipliers, gamma, mu, drive)
     return Point(parameters, h, u)
 
 
@@ -109,6 +141,15 @@ def _solve_ridge(gram: Array, penalty: Array, rhs: Array) -> Array:
     """Solve (gram + diag(penalty)) x = rhs; ``gram`` is overwritten."""
     gram.flat[:: len(gram) + 1] += penalty
     return _solve_positive_definite(gram, rhs)
+
+
+def _inverse(matrix: Array) -> Array:
+    """The inverse of a symmetric positive definite matrix; NaN if it is not one."""
+    factor, info = dpotrf(matrix, lower=1)
+    if info != 0:
+        return np.full_like(matrix, np.nan)
+    lower, _ = dpotri(factor, lower=1)
+    return np.tril(lower) + np.tril(lower, -1).T
 
 
 def _solve_positive_definite(matrix: Array, rhs: Array) -> Array:

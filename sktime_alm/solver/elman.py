@@ -75,6 +75,18 @@ class ElmanParameters:
         """m."""
         return self.A.shape[0]
 
+    @classmethod
+    def from_layers(cls, hidden_layer: Array, readout: Array) -> ElmanParameters:
+        """The parameters with [W V b] = ``hidden_layer`` and [A c] = ``readout``."""
+        r = len(hidden_layer)
+        W, V, b = hidden_layer[:, :r], hidden_layer[:, r:-1], hidden_layer[:, -1]
+        return cls(A=readout[:, :r], W=W, V=V, b=b, c=readout[:, r])
+
+    @property
+    def hidden_layer(self) -> Array:
+        """[W V b], of shape (r, r + n + 1)."""
+        return np.hstack([self.W, self.V, self.b[:, None]])
+
     def is_finite(self) -> bool:
         """Whether every weight is a finite number."""
         return all(bool(np.isfinite(array).all()) for array in self.arrays())

@@ -86,25 +86,28 @@ def adjoint(
 
 
 @_compiled
-def prox_piecewise_linear(
-    theta1: Array, theta2: Array, theta3: Array, gamma: float, mu: float, l2: float, slope: float
-) -> Array:
-    """(3.21), (3.22) and (4.35) over flat arrays.
+def _piecewise_linear_minimiser(
+    theta1: float,
+    theta2: float,
+    theta3: float,
+    gamma: float,
+    mu: float,
+    l2: float,
+    slope: float,
+) -> float:
+    """(3.21), (3.22) and (4.35).
 
     phi is a parabola on either side of 0. With the linear coefficient ``beta`` and the
     curvature of a side, the clipped minimiser is ``u = beta / curvature`` and
     phi(u) - phi(0) = -beta u / 2, so the larger ``beta u`` wins.
     """
-    solution = np.empty_like(theta1)
     curvature = gamma + mu + 2.0 * l2
-    curvature_plus, curvature_minus = curvature + gamma, curvature + gamma * slope * slope
-    for i in range(len(theta1)):
-        pull = gamma * theta1[i] + mu * theta3[i]
-        beta_plus = max(pull + gamma * theta2[i], 0.0)
-        beta_minus = min(pull + gamma * slope * theta2[i], 0.0)
-        u_plus, u_minus = beta_plus / curvature_plus, beta_minus / curvature_minus
-        solution[i] = u_plus if beta_plus * u_plus >= beta_minus * u_minus else u_minus
-    return solution
+    pull = gamma * theta1 + mu * theta3
+    beta_plus = max(pull + gamma * theta2, 0.0)
+    beta_minus = min(pull + gamma * slope * theta2, 0.0)
+    u_plus = beta_plus / (curvature + gamma)
+    u_minus = beta_minus / (curvature + gamma * slope * slope)
+    return u_plus if beta_plus * u_plus >= beta_minus * u_minus else u_minus
 
 
 @_compiled
@@ -155,52 +158,121 @@ def _elu_minimum(
 
 
 @_compiled
-def prox_elu(
-    theta1: Array, theta2: Array, theta3: Array, gamma: float, mu: float, l2: float
-) -> Array:
-    """(3.21) above 0 and (4.37) below, over flat arrays, whichever has the smaller phi.
+def _elu_minimiser(
+    theta1: float, theta2: float, theta3: float, gamma: float, mu: float, l2: float
+) -> float:
+    """(3.21) above 0 and (4.37) below, whichever has the smaller phi.
 
     On (-inf, 0] phi is convex up to the smaller root of (4.40) in z = exp(u), concave
     between the roots and convex from the larger one on: its minimum is that of at most
     two convex pieces.
     """
-    solution = np.empty_like(theta1)
     curvature = gamma + mu + 2.0 * l2
-    for i in range(len(theta1)):
-        pull = gamma * theta1[i] + mu * theta3[i]
-        u_plus = max(pull + gamma * theta2[i], 0.0) / (curvature + gamma)
-        # phi' <= 0 at and left of this point, whatever the sign of theta2
-        lower = min((pull - gamma * max(-theta2[i], 0.0)) / curvature, 0.0)
+    pull = gamma * theta1 + mu * theta3
+    u_plus = max(pull + gamma * theta2, 0.0) / (curvature + gamma)
+    # phi' <= 0 at and left of this point, whatever the sign of theta2
+    lower = min((pull - gamma * max(-theta2, 0.0)) / curvature, 0.0)
 
-        first, second = 0.0, 0.0
-        linear = gamma * (theta2[i] + 1.0)
-        discriminant = linear * linear - 8.0 * gamma * curvature
-        if discriminant > 0.0 and linear > 0.0:
-            larger_sum = linear + math.sqrt(discriminant)
-            # this form of the smaller root does not cancel
-            first = min(max(math.log(2.0 * curvature / larger_sum), lower), 0.0)
-            second = min(max(math.log(larger_sum / (4.0 * gamma)), lower), 0.0)
+    first, second = 0.0, 0.0
+    linear = gamma * (theta2 + 1.0)
+    discriminant = linear * linear - 8.0 * gamma * curvature
+    if discriminant > 0.0 and linear > 0.0:
+        larger_sum = linear + math.sqrt(discriminant)
+        # this form of the smaller root does not cancel
+        first = min(max(math.log(2.0 * curvature / larger_sum), lower), 0.0)
+        second = min(max(math.log(larger_sum / (4.0 * gamma)), lower), 0.0)
 
-        best, best_value = u_plus, math.inf
-        for candidate in range(3):
-            if candidate == 0:
-                u = u_plus
-            elif candidate == 1:
-                u = _elu_minimum(theta3[i], lower, first, pull, theta2[i], gamma, curvature)
-            elif first < second < 0.0:
-                u = _elu_minimum(theta3[i], second, 0.0, pull, theta2[i], gamma, curvature)
-            else:
-                break
-            to_theta2 = theta2[i] - _sigma(u, ELU, 0.0)
-            value = (
-                0.5 * gamma * ((u - theta1[i]) ** 2 + to_theta2 * to_theta2)
-                + 0.5 * mu * (u - theta3[i]) ** 2
-                + l2 * u * u
+    best, best_value = u_plus, math.inf
+    for candidate in range(3):
+        if candidate == 0:
+            u = u_plus
+        elif candidate == 1:
+            u = _elu_minimum(theta3, lower, first, pull, theta2, gamma, curvature)
+        elif first < second < 0.0:
+            u = _elu_minimum(theta3, second, 0.0, pull, theta2, gamma, curvature)
+        else:
+            break
+        to_theta2 = theta2 - _sigma(u, ELU, 0.0)
+        value = (
+            0.5 * gamma * ((u - theta1) ** 2 + to_theta2 * to_theta2)
+            + 0.5 * mu * (u - theta3) ** 2
+            + l2 * u * u
+        )
+        if value < best_value:
+            best, best_value = u, value
+    return best
+
+
+@_compiled
+def prox(
+    theta1: Array,
+    theta2: Array,
+    theta3: Array,
+    gamma: float,
+    mu: float,
+    l2: float,
+    kind: int,
+    slope: float,
+) -> Array:
+    """The minimisers of phi over flat arrays."""
+    solution = np.empty_like(theta1)
+    if kind == ELU:
+        for i in range(len(theta1)):
+            solution[i] = _elu_minimiser(theta1[i], theta2[i], theta3[i], gamma, mu, l2)
+    else:
+        for i in range(len(theta1)):
+            solution[i] = _piecewise_linear_minimiser(
+                theta1[i], theta2[i], theta3[i], gamma, mu, l2, slope
             )
-            if value < best_value:
-                best, best_value = u, value
-        solution[i] = best
     return solution
+
+
+@_compiled
+def update_preactivations(
+    drive: Array,
+    h: Array,
+    u: Array,
+    xi: Array,
+    zeta: Array,
+    gamma: float,
+    mu: float,
+    l2: float,
+    kind: int,
+    slope: float,
+) -> None:
+    """(3.16) in one pass: replace the drive W h_{t-1} + V x_t + b by the new u."""
+    inverse = 1.0 / gamma
+    T, r = u.shape
+    for t in range(T):
+        for i in range(r):
+            theta1 = drive[t, i] - inverse * xi[t, i]
+            theta2 = h[t, i] + inverse * zeta[t, i]
+            if kind == ELU:
+                drive[t, i] = _elu_minimiser(theta1, theta2, u[t, i], gamma, mu, l2)
+            else:
+                drive[t, i] = _piecewise_linear_minimiser(
+                    theta1, theta2, u[t, i], gamma, mu, l2, slope
+                )
+
+
+@_compiled
+def add_own_terms(d: Array, u: Array, zeta: Array, gamma: float, kind: int, slope: float) -> None:
+    """Complete the right side d of (3.15) by gamma sigma(u) - zeta."""
+    T, r = u.shape
+    for t in range(T):
+        for i in range(r):
+            d[t, i] += gamma * _sigma(u[t, i], kind, slope) - zeta[t, i]
+
+
+@_compiled
+def weighted_rows(u: Array, shift: Array, xi: Array, gamma: float) -> Array:
+    """xi + gamma (u - shift) in one pass."""
+    rows = np.empty_like(u)
+    T, r = u.shape
+    for t in range(T):
+        for i in range(r):
+            rows[t, i] = xi[t, i] + gamma * (u[t, i] - shift[t, i])
+    return rows
 
 
 @_compiled

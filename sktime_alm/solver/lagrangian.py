@@ -102,19 +102,29 @@ def gradient(
     is differentiated, so these updated multipliers are all that is needed.
     """
     parameters, h, u = point
-    xi, zeta = update_multipliers(problem, point, multipliers, gamma)
-    reg = problem.regularization
-    A, W, V, b, c = parameters.arrays()
+    if gamma != 0.0:
+        multipliers = update_multipliers(problem, point, multipliers, gamma)
+    xi, zeta = multipliers
     residual = (2.0 / problem.n_samples) * (problem.Y - parameters.outputs(h))
-    of_parameters = ElmanParameters(
-        A=-residual.T @ h + 2.0 * reg.l2_readout * A,
-        W=-xi.T @ problem.previous_states(h) + 2.0 * reg.l2_recurrent * W,
-        V=-xi.T @ problem.X + 2.0 * reg.l2_input * V,
-        b=-xi.sum(axis=0) + 2.0 * reg.l2_bias * b,
-        c=-residual.sum(axis=0) + 2.0 * reg.l2_readout_bias * c,
+    of_parameters = _gradient_in_parameters(problem, point, xi, residual)
+    of_h = zeta - problem.fed_back(parameters.W, xi) - residual @ parameters.A
+    l2 = problem.regularization.l2_preactivation
+    return Gradient(of_parameters, of_h, 2.0 * l2 * u + xi, zeta)
+
+
+def _gradient_in_parameters(
+    problem: ElmanProblem, point: Point, xi: Array, residual: Array
+) -> ElmanParameters:
+    """The gradient of the Lagrangian in the weights; ``residual`` is 2/T (Y - A h - c)."""
+    (A, W, V, b, c), h = point.parameters.arrays(), point.h
+    reg = problem.regularization
+    return ElmanParameters(
+        A=2.0 * reg.l2_readout * A - residual.T @ h,
+        W=2.0 * reg.l2_recurrent * W - problem.previous_product(h, xi).T,
+        V=2.0 * reg.l2_input * V - xi.T @ problem.X,
+        b=2.0 * reg.l2_bias * b - xi.sum(axis=0),
+        c=2.0 * reg.l2_readout_bias * c - residual.sum(axis=0),
     )
-    of_h = zeta - problem.next_rows(xi) @ W - residual @ A
-    return Gradient(of_parameters, of_h, 2.0 * reg.l2_preactivation * u + xi, zeta)
 
 
 def lipschitz_constants(

@@ -183,6 +183,12 @@ class ElmanProblem:
         """Last row of each sequence."""
         return np.append(np.asarray(self.starts[1:], dtype=int), self.n_samples) - 1
 
+    @cached_property
+    def input_gram(self) -> Array:
+        """[X 1]'[X 1], of shape (n + 1, n + 1): it never changes."""
+        totals = self.X.sum(axis=0)
+        return np.block([[self.X.T @ self.X, totals[:, None]], [totals, float(self.n_samples)]])
+
     def check_parameters(self, parameters: ElmanParameters, name: str = "parameters") -> None:
         """Raise a ValueError unless the parameters are finite and fit the data."""
         if not isinstance(parameters, ElmanParameters):
@@ -216,24 +222,39 @@ class ElmanProblem:
             value = loss + self.regularization.value(point.parameters, point.u)
         return value if np.isfinite(value) else np.inf
 
-    def previous_states(self, h: Array) -> Array:
-        """h_{t-1} of every row, 0 before each sequence; shape (T, r)."""
-        previous = np.empty_like(h)
-        previous[1:] = h[:-1]
-        previous[list(self.starts)] = 0.0
-        return previous
+    def recurrent_drive(self, W: Array, h: Array) -> Array:
+        """W h_{t-1} of every row, 0 at the start of each sequence; shape (T, r)."""
+        drive = np.empty_like(h)
+        np.matmul(h[:-1], W.T, out=drive[1:])
+        drive[list(self.starts)] = 0.0
+        return drive
 
-    def next_rows(self, array: Array) -> Array:
-        """Row t+1 of an array in row t, 0 after each sequence: the adjoint of the above."""
-        following = np.empty_like(array)
-        following[:-1] = array[1:]
-        following[self.ends] = 0.0
-        return following
+    def fed_back(self, W: Array, rows: Array) -> Array:
+        """W' rows_{t+1} of every row, 0 at the end of each sequence: the adjoint in h."""
+        fed = np.empty_like(rows)
+        np.matmul(rows[1:], W, out=fed[:-1])
+        fed[self.ends] = 0.0
+        return fed
+
+    def previous_product(self, h: Array, rows: Array) -> Array:
+        """The sum over t of h_{t-1} rows_t', without a shifted copy of h."""
+        product = h[:-1].T @ rows[1:]
+        later = list(self.starts[1:])
+        if later:
+            product -= h[self.ends[:-1]].T @ rows[later]
+        return product
+
+    def input_drive(self, parameters: ElmanParameters) -> Array:
+        """V x_t + b of every row; shape (T, r)."""
+        drive = self.X @ parameters.V.T
+        drive += parameters.b
+        return drive
 
     def drive(self, parameters: ElmanParameters, h: Array) -> Array:
         """W h_{t-1} + V x_t + b of every row, from given hidden states; shape (T, r)."""
-        W, V, b = parameters.W, parameters.V, parameters.b
-        return self.previous_states(h) @ W.T + self.X @ V.T + b
+        drive = self.recurrent_drive(parameters.W, h)
+        drive += self.input_drive(parameters)
+        return drive
 
     def constraints(self, point: Point) -> tuple[Array, Array]:
         """C1 = u - (W h_{t-1} + V x_t + b) and C2 = h - sigma(u), each of shape (T, r)."""

@@ -50,7 +50,10 @@ class IterationRecord(NamedTuple):
     penalty : float
         gamma_k, after the update that these violations called for.
     n_sweeps : int
-        Sweeps in this iteration.
+        Sweeps in this iteration; with method="safeguarded" steps of the weight block,
+        or evaluations of R by the polish.
+    phase : str
+        "alm"; with method="safeguarded" also "polish" and "relax".
     seconds : float
         Wall time since the fit began.
     """
@@ -64,6 +67,7 @@ class IterationRecord(NamedTuple):
     hidden_violation: float
     penalty: float
     n_sweeps: int
+    phase: str
     seconds: float
 
 

@@ -1,4 +1,4 @@
-"""Settings of the augmented Lagrangian method, under their words; Table 2 as presets."""
+"""Settings of the augmented Lagrangian methods, under their words; Table 2 as presets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sktime_alm.solver._validation import (
     check_positive,
 )
 
-METHODS = ("paper",)
+METHODS = ("paper", "safeguarded")
 INNER_STOPS = ("stationarity", "step")
 
 # Rows of Table 2 and the iteration limits stated with Table 3.
@@ -37,20 +37,27 @@ class ALMSettings:
 
     Parameters
     ----------
-    method : {"paper"}, default="paper"
-        "paper" is Algorithm 3.1.
+    method : {"paper", "safeguarded"}, default="paper"
+        "paper" is Algorithm 3.1. "safeguarded" restarts every step at a feasible point, so
+        that the objective of the network never rises, and chooses the penalty itself.
     max_iter : int, default=100
         Outer iterations.
     max_inner_iter : int, default=20
-        Sweeps in one outer iteration.
+        Sweeps, or steps of the weight block, in one outer iteration.
     tolerance : float, default=1e-4
         The fit has converged when the relative KKT residuals are at most this; with 0
         only the limits on iterations and ``patience`` end it.
     patience : int, optional, default=20
         The fit ends after so many outer iterations in which neither the best objective
         nor the best KKT residual improved by 0.1 %; None never does.
+    polish : bool, default=True
+        With "safeguarded": hand over to L-BFGS-B when the steps gain less than 1 %.
+    n_relaxations : int, default=0
+        With "safeguarded": how often to leave the point where the descent came to rest by
+        sweeps without multipliers, in search of a smaller objective. Each takes about as
+        long as the descent.
     initial_penalty : float, default=1.0
-        gamma_0 > 0.
+        gamma_0 > 0; this and the settings below are those of "paper".
     penalty_update_factor : float, default=1.2
         1/eta_2 > 1: what the penalty grows by when feasibility lags, (3.9).
     penalty_exponent : float, default=1.01
@@ -83,6 +90,8 @@ class ALMSettings:
     max_inner_iter: int = 20
     tolerance: float = 1e-4
     patience: int | None = 20
+    polish: bool = True
+    n_relaxations: int = 0
     initial_penalty: float = 1.0
     penalty_update_factor: float = 1.2
     penalty_exponent: float = 1.01
@@ -110,6 +119,7 @@ class ALMSettings:
             raise ValueError(
                 f"penalty_update_factor must be above 1, found {self.penalty_update_factor!r}"
             )
+        check_count(self.n_relaxations, "n_relaxations", minimum=0)
         if self.patience is not None:
             check_count(self.patience, "patience")
         if self.safeguard is not None:
@@ -126,6 +136,7 @@ class ALMSettings:
         """
         check_choice(dataset, "dataset", tuple(_PAPER))
         common: dict[str, Any] = {
+            "method": "paper",
             "tolerance": 0.0,
             "patience": None,
             "penalty_exponent": 0.01,

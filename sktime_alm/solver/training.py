@@ -61,7 +61,7 @@ def train(
     n_init : int, default=1
         Number of starts. Start i draws the same weights whatever their number.
     random_state : int, numpy Generator or RandomState, optional
-    method : {"paper"}, default="paper"
+    method : {"paper", "safeguarded"}, default="paper"
     callback : callable, optional
         Called with the record of each outer iteration; a start stops when it returns
         True.

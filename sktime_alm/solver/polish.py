@@ -1,0 +1,75 @@
+"""The polish: SciPy's L-BFGS-B on the rolled-out objective, in the metric of the weight block."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import minimize
+
+from sktime_alm.solver._typing import Array
+from sktime_alm.solver.reduced import Iterate, iterate_at, metric
+from sktime_alm.solver.reformulation import ElmanProblem
+
+_N_CORRECTIONS = 20
+# the line search needs a finite number where the network overflows
+_OVERFLOWN = 1e3
+
+
+class _Converged(Exception):
+    """The gradient is as small as asked."""
+
+
+def polish(
+    problem: ElmanProblem, iterate: Iterate, max_steps: int, tolerance: float
+) -> tuple[Iterate, int]:
+    """Lower R from an iterate by at most ``max_steps`` quasi-Newton steps.
+
+    In the variables B L / s, where L L' is the metric at the iterate and s the norm of the
+    gradient, the curvature is near the identity and the first step of length 1 is the
+    damped step of the weight block.
+
+    Returns
+    -------
+    iterate : Iterate
+        The best one evaluated; its objective is never above that of the given one.
+    n_steps : int
+        Evaluations of R.
+    """
+    best, n_steps = iterate, 0
+    shape = iterate.gradient.shape
+    factor = cholesky(metric(problem, iterate.point), lower=True)
+    scale = float(np.linalg.norm(solve_triangular(factor, iterate.gradient.T, lower=True)))
+    if not scale > 0.0:
+        return best, n_steps
+
+    def hidden_layer(variables: Array) -> Array:
+        rows = scale * variables.reshape(shape)
+        return solve_triangular(factor, rows.T, lower=True, trans="T", check_finite=False).T
+
+    def objective_and_gradient(variables: Array) -> tuple[float, Array]:
+        nonlocal best, n_steps
+        n_steps += 1
+        found = iterate_at(problem, hidden_layer(variables))
+        if found is None:
+            return _OVERFLOWN * max(1.0, iterate.objective), np.zeros_like(variables)
+        if found.objective < best.objective:
+            best = found
+            if np.linalg.norm(found.gradient) <= tolerance:
+                raise _Converged
+        gradient = (
+            scale * solve_triangular(factor, found.gradient.T, lower=True, check_finite=False).T
+        )
+        return found.objective, gradient.ravel()
+
+    options = {"maxcor": _N_CORRECTIONS, "maxiter": max_steps, "maxfun": 2 * max_steps + 20}
+    with suppress(_Converged):
+        minimize(
+            objective_and_gradient,
+            (iterate.hidden_layer @ factor / scale).ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            options=options | {"ftol": 0.0, "gtol": 0.0},
+        )
+    return best, n_steps

@@ -1,0 +1,277 @@
+"""The safeguarded method: feasible restarts, adjoint multipliers, and R that never rises.
+
+Every step starts at a feasible point with adjoint multipliers. There the weight block
+(3.14) of a sweep is the gradient step of R in the metric gamma P'P + 2 Lambda; secant pairs
+of earlier steps correct it (a limited-memory quasi-Newton method, as Anderson acceleration
+is one), a line search on R accepts it, and the rollout makes the point feasible again.
+
+When that has come to rest, relaxation looks further: with the multipliers dropped the
+same feasible point is *not* stationary for the augmented Lagrangian. Some sweeps there
+trade feasibility for fit, and the weights that they end with are a new start, which is
+kept if it leads to a smaller R.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotrs
+
+from sktime_alm.solver._typing import Array
+from sktime_alm.solver.bcd import sweep
+from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.lagrangian import Multipliers
+from sktime_alm.solver.polish import polish
+from sktime_alm.solver.reduced import (
+    Iterate,
+    differentiate,
+    evaluate,
+    iterate_at,
+    metric,
+    penalty_of,
+)
+from sktime_alm.solver.reformulation import ElmanProblem, Point
+from sktime_alm.solver.settings import ALMSettings
+
+_SUFFICIENT_DECREASE = 1e-4
+_MAX_BACKTRACKS = 12
+# pairs with less curvature than this, relative to their norms, carry no information
+_SMALLEST_CURVATURE = 1e-8
+
+# an outer iteration that lowers R by less than this share hands over to the polish
+_HANDOVER = 1e-2
+# and one that lowers it by less than this has come to rest; the steps alone, of which an
+# outer iteration has fewer, are given more time
+_REST = {"alm": 1e-9, "polish": 1e-5}
+_FIRST_POLISH, _LAST_POLISH = 50, 400
+# a relaxed start is given up if so many more iterations at its present rate would not pay
+_HORIZON = 10
+
+
+class SecantMemory:
+    """The last steps and the changes of the gradient along them."""
+
+    def __init__(self, size: int = 20) -> None:
+        self._pairs: deque[tuple[Array, Array, float]] = deque(maxlen=size)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def clear(self) -> None:
+        """Forget all pairs."""
+        self._pairs.clear()
+
+    def append(self, step: Array, change: Array) -> None:
+        """Keep a pair if R is convex enough along it."""
+        curvature = float(np.vdot(step, change))
+        floor = _SMALLEST_CURVATURE * float(np.linalg.norm(step) * np.linalg.norm(change))
+        if curvature > floor:
+            self._pairs.append((step, change, curvature))
+
+    def direction(self, gradient: Array, factor: Array) -> Array:
+        """Minus the inverse Hessian times the gradient, by the two-loop recursion.
+
+        Between the loops stands the inverse of the metric whose Cholesky factor is given,
+        scaled to the curvature of the last pair.
+        """
+        direction, weights = -gradient, []
+        for step, change, curvature in reversed(self._pairs):
+            weight = float(np.vdot(step, direction)) / curvature
+            weights.append(weight)
+            direction -= weight * change
+        direction = _solve(factor, direction)
+        if self._pairs:
+            _, change, curvature = self._pairs[-1]
+            direction *= curvature / float(np.vdot(change, _solve(factor, change)))
+        for (step, change, curvature), weight in zip(self._pairs, reversed(weights), strict=True):
+            direction += (weight - float(np.vdot(change, direction)) / curvature) * step
+        return direction
+
+
+def _solve(factor: Array, rows: Array) -> Array:
+    """Solve M x = row for every row, M = factor factor'."""
+    return dpotrs(factor, rows.T, lower=1)[0].T
+
+
+def accelerated_steps(
+    problem: ElmanProblem, iterate: Iterate, memory: SecantMemory, max_steps: int
+) -> tuple[Iterate, int, bool]:
+    """At most ``max_steps`` steps of the weight block, each from a feasible point.
+
+    Returns
+    -------
+    iterate : Iterate
+        R never rises from one step to the next.
+    n_steps : int
+    is_stuck : bool
+        Whether not even the damped step of the weight block lowers R: at a stationary
+        point, at a kink, or where rounding hides the decrease.
+    """
+    factor = dpotrf(metric(problem, iterate.point), lower=1)[0]
+    for n_steps in range(1, max_steps + 1):
+        following = None
+        while following is None:
+            direction = memory.direction(iterate.gradient, factor)
+            following = _line_search(problem, iterate, direction)
+            if following is None and not len(memory):
+                return iterate, n_steps, True
+            if following is None:
+                memory.clear()
+        memory.append(
+            following.hidden_layer - iterate.hidden_layer, following.gradient - iterate.gradient
+        )
+        iterate = following
+    return iterate, max_steps, False
+
+
+def _line_search(problem: ElmanProblem, iterate: Iterate, direction: Array) -> Iterate | None:
+    """The first point along a direction that lowers R by its share of the slope."""
+    slope = float(np.vdot(iterate.gradient, direction))
+    if not slope < 0.0:
+        return None
+    hidden_layer, length = iterate.hidden_layer, 1.0
+    for _ in range(_MAX_BACKTRACKS):
+        point, objective = evaluate(problem, hidden_layer + length * direction)
+        rise = objective - iterate.objective
+        if rise <= _SUFFICIENT_DECREASE * length * slope and rise < 0.0:
+            found = differentiate(problem, point, objective)
+            if found is not None:
+                return found
+        # the minimiser of the parabola through what is known, within bounds
+        shrink = -0.5 * length * slope / (rise - length * slope) if np.isfinite(rise) else 0.0
+        length *= min(max(shrink, 0.1), 0.5)
+    return None
+
+
+class Descent(NamedTuple):
+    """A descent of R on its way.
+
+    ``phase`` is "alm", "polish" or "rest"; ``decrease`` is what the last iteration gained.
+    """
+
+    iterate: Iterate
+    memory: SecantMemory
+    phase: str = "alm"
+    n_polishes: int = 0
+    decrease: float = np.inf
+    n_steps: int = 0
+
+    @classmethod
+    def begin(cls, problem: ElmanProblem, hidden_layer: Array) -> Descent | None:
+        """At the rollout of a hidden layer; None if it overflows."""
+        iterate = iterate_at(problem, hidden_layer)
+        return None if iterate is None else cls(iterate, SecantMemory())
+
+    def advance(self, problem: ElmanProblem, settings: ALMSettings) -> Descent:
+        """One outer iteration: accelerated steps in one metric, or a polish."""
+        before, phase, n_polishes = self.iterate, self.phase, self.n_polishes
+        is_stuck = False
+        if phase == "alm":
+            iterate, n_steps, is_stuck = accelerated_steps(
+                problem, before, self.memory, settings.max_inner_iter
+            )
+        else:
+            max_steps = min(_FIRST_POLISH * 2**n_polishes, _LAST_POLISH)
+            # half of it: the certificate counts rounding in the states as well
+            iterate, n_steps = polish(problem, before, max_steps, 0.5 * settings.tolerance)
+            n_polishes += 1
+
+        decrease = before.objective - iterate.objective
+        residual, residual_before = (float(np.linalg.norm(x.gradient)) for x in (iterate, before))
+        # without a fall of R nor of its gradient there is no way on: a kink, most often
+        is_done = decrease <= _REST[phase] * before.objective and residual > 0.5 * residual_before
+        if phase == "alm" and settings.polish:
+            if is_stuck or decrease <= _HANDOVER * before.objective:
+                phase = "polish"
+        elif is_stuck or is_done:
+            phase = "rest"
+        if residual <= 0.5 * settings.tolerance:
+            phase = "rest"
+        return Descent(iterate, self.memory, phase, n_polishes, decrease, n_steps)
+
+
+def relax(problem: ElmanProblem, iterate: Iterate, trial: int) -> tuple[Array, int]:
+    """Sweeps from a feasible point without multipliers: a hidden layer elsewhere.
+
+    The penalty, from a tenth to a hundred times that of the steps, and the number of
+    sweeps, up to 20, run through evenly spread values from trial to trial.
+
+    Returns
+    -------
+    hidden_layer : array of shape (r, r + n + 1)
+        Not finite if a sweep overflowed.
+    n_sweeps : int
+    """
+    # multiples of the inverses of the plastic number and its square fill a square evenly
+    gamma = penalty_of(problem, iterate.point) * 10.0 ** (-1.0 + 3.0 * (0.7548776662 * trial % 1.0))
+    n_sweeps = 1 + int(20.0 * (0.5698402910 * trial % 1.0))
+    point, none = iterate.point, Multipliers.zeros(*iterate.point.h.shape)
+    for _ in range(n_sweeps):
+        point = sweep(problem, point, none, gamma, 1e-5 * gamma)
+    return point.parameters.hidden_layer, n_sweeps
+
+
+class Search(NamedTuple):
+    """The state between two outer iterations: the best point, and how it is being improved.
+
+    ``phase`` is what the last outer iteration did: "alm", "polish" or "relax".
+    """
+
+    best: Iterate
+    descent: Descent
+    gamma: float
+    phase: str = "alm"
+    n_sweeps: int = 0
+    n_relaxations: int = 0
+
+    @classmethod
+    def begin(cls, problem: ElmanProblem, initial: ElmanParameters) -> Search:
+        """At the rollout of initial weights, which must not overflow, with the best readout."""
+        descent = Descent.begin(problem, initial.hidden_layer)
+        assert descent is not None
+        return cls(descent.iterate, descent, penalty_of(problem, descent.iterate.point))
+
+    @property
+    def point(self) -> Point:
+        """The best feasible point."""
+        return self.best.point
+
+    @property
+    def multipliers(self) -> Multipliers:
+        """The adjoint multipliers there."""
+        return self.best.multipliers
+
+    def is_settled(self, settings: ALMSettings) -> bool:
+        """Whether the descent has come to rest and every relaxation has been tried."""
+        return self.descent.phase == "rest" and self.n_relaxations >= settings.n_relaxations
+
+    def advance(self, problem: ElmanProblem, settings: ALMSettings) -> Search:
+        """One outer iteration."""
+        gamma = penalty_of(problem, self.best.point)
+        if self.descent.phase != "rest":
+            descent = self.descent.advance(problem, settings)
+            phase, relaxations = self.descent.phase, self.n_relaxations
+            return Search(descent.iterate, descent, gamma, phase, descent.n_steps, relaxations)
+
+        trial = self.n_relaxations + 1
+        hidden_layer, n_sweeps = relax(problem, self.best, trial)
+        is_finite = bool(np.isfinite(hidden_layer).all())
+        relaxed = Descent.begin(problem, hidden_layer) if is_finite else None
+        while relaxed is not None and relaxed.phase != "rest":
+            relaxed = relaxed.advance(problem, settings)
+            n_sweeps += relaxed.n_steps
+            within_reach = relaxed.iterate.objective - _HORIZON * relaxed.decrease
+            if within_reach >= self.best.objective:
+                break
+        if relaxed is not None and _is_better(relaxed.iterate, self.best):
+            return Search(relaxed.iterate, relaxed, gamma, "relax", n_sweeps, trial)
+        return Search(self.best, self.descent, gamma, "relax", n_sweeps, trial)
+
+
+def _is_better(iterate: Iterate, best: Iterate) -> bool:
+    """Whether R is smaller, and not on a cliff: where R is that steep the network is unstable."""
+    steepness = float(np.linalg.norm(iterate.gradient))
+    allowed = max(1.0, float(np.linalg.norm(best.gradient)))
+    return iterate.objective < best.objective and steepness <= allowed

@@ -1,0 +1,171 @@
+"""The safeguarded method: R never rises, its gradient is right, its fixed points are KKT."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sktime_alm.solver import ALMSettings, ElmanProblem, Regularization, Status, solve
+from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.lagrangian import gradient
+from sktime_alm.solver.optimality import certify
+from sktime_alm.solver.polish import polish
+from sktime_alm.solver.reduced import iterate_at, metric
+from sktime_alm.solver.safeguarded import SecantMemory, accelerated_steps, relax
+from tests.conftest import ACTIVATION_NAMES, cases, make_case
+
+
+def make_problem(activation="elu", T=60, n=3, m=2, alpha=0.5, starts=(0,), seed=0):
+    rng = np.random.default_rng(seed)
+    X, Y = rng.normal(size=(T, n)), rng.normal(size=(T, m))
+    penalties = Regularization.scaled(alpha, n, 4, m)
+    problem = ElmanProblem(X, Y, penalties, activation, starts)
+    return problem, initialize(0.3, n, 4, m, rng)
+
+
+@given(case=cases())
+def test_the_reduced_gradient_is_that_of_the_objective_at_the_best_readout(case):
+    problem = case.problem
+    found = iterate_at(problem, case.point.parameters.hidden_layer)
+    blocks = gradient(problem, found.point, found.multipliers, gamma=0.0)
+    scale = 1.0 + np.abs(found.gradient).max()
+    np.testing.assert_allclose(
+        found.gradient, blocks.parameters.hidden_layer, rtol=1e-9, atol=1e-10 * scale
+    )
+    # the readout is stationary, so nothing is lost by leaving it out
+    for array in (blocks.parameters.A, blocks.parameters.c):
+        np.testing.assert_allclose(array, 0.0, atol=1e-9 * scale)
+    assert found.objective <= problem.objective(case.point.parameters) * (1.0 + 1e-12)
+
+
+def test_the_reduced_gradient_equals_finite_differences():
+    problem, initial = make_problem(starts=(0, 25))
+    B = initial.hidden_layer
+    found = iterate_at(problem, B)
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        direction = rng.normal(size=B.shape)
+        step = 1e-6
+        ahead, behind = (iterate_at(problem, B + s * step * direction) for s in (1.0, -1.0))
+        slope = (ahead.objective - behind.objective) / (2.0 * step)
+        assert slope == pytest.approx(float(np.vdot(found.gradient, direction)), rel=1e-6)
+
+
+def test_one_step_without_memory_is_the_damped_step_of_the_weight_block():
+    problem, initial = make_problem()
+    iterate = iterate_at(problem, initial.hidden_layer)
+    matrix = metric(problem, iterate.point)
+    direction = SecantMemory().direction(iterate.gradient, np.linalg.cholesky(matrix))
+    expected = -np.linalg.solve(matrix, iterate.gradient.T).T
+    np.testing.assert_allclose(direction, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_the_memory_satisfies_the_secant_equation():
+    rng = np.random.default_rng(0)
+    memory, factor = SecantMemory(), np.eye(5)
+    for _ in range(3):
+        step = rng.normal(size=(4, 5))
+        memory.append(step, change := 2.0 * step + 0.1 * rng.normal(size=(4, 5)))
+    # minus the inverse Hessian maps the last change of the gradient to minus the last step
+    np.testing.assert_allclose(memory.direction(change, factor), -step, rtol=1e-12, atol=1e-12)
+    memory.append(step, -step)
+    assert len(memory) == 3, "a pair of negative curvature was kept"
+
+
+@given(
+    activation=st.sampled_from(ACTIVATION_NAMES),
+    scale=st.floats(0.01, 3.0),
+    alpha=st.sampled_from([0.0, 0.01, 1.0]),
+    polished=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_the_objective_never_rises_and_is_that_of_the_network(
+    activation, scale, alpha, polished, seed
+):
+    problem, _ = make_problem(activation, T=25, alpha=alpha, starts=(0, 10), seed=seed)
+    initial = initialize(scale, 3, 4, 2, np.random.default_rng(seed))
+    before = problem.objective(initial)
+    if not np.isfinite(before):
+        return
+    settings = ALMSettings(
+        method="safeguarded", max_iter=12, max_inner_iter=5, polish=polished, n_relaxations=3
+    )
+    result = solve(problem, initial, settings)
+    objectives = [before, *(record.objective for record in result.history)]
+    assert all(np.isfinite(objectives))
+    assert all(b <= a * (1.0 + 1e-12) for a, b in pairwise(objectives))
+    assert result.objective == pytest.approx(problem.objective(result.parameters), rel=1e-12)
+    assert result.certificate.relative_feasibility <= 1e-12
+
+
+@pytest.mark.parametrize("polished", [True, False])
+def test_it_converges_to_a_kkt_point_where_the_objective_is_smooth(polished):
+    problem, initial = make_problem("elu")
+    settings = ALMSettings(method="safeguarded", tolerance=1e-5, polish=polished, max_iter=2_000)
+    result = solve(problem, initial, settings)
+    assert result.status is Status.CONVERGED
+    # judged afresh, from the network alone
+    iterate = iterate_at(problem, result.parameters.hidden_layer)
+    again = certify(problem, iterate.point, iterate.multipliers, 1e-5)
+    assert again.residual <= 1e-5
+    phases = set(result.history.to_frame()["phase"])
+    assert phases == ({"alm", "polish"} if polished else {"alm"})
+
+
+def test_a_kkt_point_is_a_fixed_point():
+    problem, initial = make_problem("elu")
+    settings = ALMSettings(method="safeguarded", tolerance=1e-7, max_iter=500)
+    result = solve(problem, initial, settings)
+    iterate = iterate_at(problem, result.parameters.hidden_layer)
+    assert np.linalg.norm(iterate.gradient) <= 1e-7
+    moved, _, _ = accelerated_steps(problem, iterate, SecantMemory(), 5)
+    polished, _ = polish(problem, iterate, 20, 0.0)
+    for other in (moved, polished):
+        np.testing.assert_allclose(other.hidden_layer, iterate.hidden_layer, atol=1e-5)
+
+
+def test_relaxation_leaves_a_kkt_point_and_is_kept_only_if_it_pays():
+    problem, initial = make_problem("relu", alpha=0.01)
+    plain = ALMSettings(method="safeguarded")
+    relaxed = ALMSettings(method="safeguarded", n_relaxations=15, patience=None)
+    without, with_relaxations = (solve(problem, initial, s) for s in (plain, relaxed))
+    assert with_relaxations.objective < without.objective
+    frame = with_relaxations.history.to_frame()
+    assert (frame["phase"] == "relax").sum() == 15
+    iterate = iterate_at(problem, without.parameters.hidden_layer)
+    hidden_layer, n_sweeps = relax(problem, iterate, 1)
+    assert n_sweeps >= 1
+    assert np.abs(hidden_layer - iterate.hidden_layer).max() > 1e-3
+
+
+def test_it_is_deterministic():
+    problem, initial = make_problem("relu")
+    settings = ALMSettings(method="safeguarded", n_relaxations=2)
+    first, second = (solve(problem, initial, settings) for _ in range(2))
+    np.testing.assert_array_equal(first.parameters.W, second.parameters.W)
+    assert first.history[-1].objective == second.history[-1].objective
+
+
+@pytest.mark.parametrize("radius", [0.5, 3.0])
+def test_starts_that_nearly_overflow_give_finite_networks(radius):
+    problem, initial = make_problem("relu", T=200)
+    W = initial.W * (radius / np.abs(np.linalg.eigvals(initial.W)).max())
+    initial = ElmanParameters(initial.A, W, initial.V, initial.b, initial.c)
+    if not np.isfinite(problem.objective(initial)):
+        pytest.skip("this start overflows outright and is refused")
+    settings = ALMSettings(method="safeguarded", n_relaxations=3)
+    result = solve(problem, initial, settings)
+    assert result.parameters.is_finite()
+    assert result.objective < float(np.mean(np.sum(problem.Y**2, axis=1)))
+
+
+def test_dead_units_are_no_obstacle():
+    case = make_case(activation="relu")
+    A, W, V, b, c = case.point.parameters.arrays()
+    dead = ElmanParameters(A, W, 0.0 * V, -np.ones_like(b), c)
+    result = solve(case.problem, dead, ALMSettings(method="safeguarded", max_iter=5))
+    assert result.parameters.is_finite()
+    assert result.objective <= case.problem.objective(dead)

@@ -51,9 +51,8 @@ class ALMElmanForecaster(BaseForecaster):
         Strength of the l2 penalties, spread over the weights as in the paper's Table 2
         (its tau): each matrix is penalised by alpha over its number of entries.
     method : {"paper", "safeguarded"}, default="paper"
-        "paper" is Algorithm 3.1 of [1]_. "safeguarded" is faster and reaches smaller
-        objectives: its steps never raise the objective, it needs no penalty, and L-BFGS-B
-        finishes it.
+        "paper" is Algorithm 3.1 of [1]_. "safeguarded" never raises the objective, needs no
+        penalty to be chosen and is finished by L-BFGS-B; it mostly ends far lower.
     initialization : {"he", "glorot", "lecun", "normal"} or float, default="normal"
         Distribution of the initial weights; "normal" is N(0, 0.1), a number is the
         standard deviation of another normal distribution.

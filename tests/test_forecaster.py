@@ -16,6 +16,7 @@ from sktime.transformations.impute import Imputer
 from sktime.transformations.series.adapt import TabularToSeriesAdaptor
 
 from sktime_alm import ALMElmanForecaster
+from sktime_alm.datasets import load_sp500_volatility
 from sktime_alm.features import Standardizer, change_units
 from sktime_alm.solver import ElmanParameters, ReLU, train
 from sktime_alm.solver.elman import rollout
@@ -435,3 +436,15 @@ def test_worker_processes_give_the_same_bits():
     there = evaluate(forecaster, cv, Y, X, backend="loky", backend_params={"n_jobs": 2}, **options)
     for one, other in zip(here["y_pred"], there["y_pred"], strict=True):
         pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def test_the_safeguarded_method_ends_below_the_papers_on_volatility():
+    y, X = load_sp500_volatility()
+    lagged = X.shift(1).iloc[1:]
+    y_train, X_train = y.iloc[1:-1], lagged.iloc[:-1]
+    safeguarded, paper = (
+        ALMElmanForecaster(hidden_size=8, method=method, random_state=0).fit(y_train, X_train)
+        for method in ("safeguarded", "paper")
+    )
+    assert safeguarded.objective_ < 0.75 * paper.objective_
+    assert np.isfinite(safeguarded.predict([1], X=lagged.iloc[-1:]).to_numpy()).all()

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from sktime_alm.solver import ELU, ElmanProblem, LeakyReLU, Regularization, ReLU
 from sktime_alm.solver.activations import scalar_objective
+from sktime_alm.solver.bcd import sweep
 from sktime_alm.solver.elman import free_run, rollout
 from sktime_alm.solver.initialization import initialize
-from sktime_alm.solver.lagrangian import adjoint_multipliers
+from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
+from sktime_alm.solver.reformulation import Point
 from tests.conftest import log_floats
 
 ACTIVATIONS = (ReLU(), LeakyReLU(0.1), ELU())
@@ -57,6 +59,30 @@ def test_rollout_and_adjoint(activation, size, seed):
     )
     for a, b in zip(found, expected, strict=True):
         assert relative_difference(a, b) <= 1e-12
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+@given(size=sizes, seed=st.integers(0, 2**31), gamma=log_floats(-2, 2))
+def test_sweep(activation, size, seed, gamma):
+    T, n, m, r = size
+    rng = np.random.default_rng(seed)
+    X, Y = rng.normal(size=(T, n)), rng.normal(size=(T, m))
+    starts = (0, T // 2) if T > 1 else (0,)
+    parameters = initialize(0.5, n, r, m, rng)
+    point = Point(parameters, *rng.normal(size=(2, T, r)))
+    multipliers = Multipliers(*rng.normal(size=(2, T, r)))
+    found, expected = (
+        sweep(
+            ElmanProblem(X, Y, Regularization.scaled(1.0, n, r, m), sigma, starts),
+            point,
+            multipliers,
+            gamma,
+            0.1,
+        )
+        for sigma in (activation, Plain(activation))
+    )
+    assert relative_difference(found.h, expected.h) <= 1e-12
+    assert relative_difference(found.u, expected.u) <= 1e-12
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)

@@ -14,7 +14,7 @@ from sktime_alm.solver.lagrangian import gradient
 from sktime_alm.solver.optimality import certify
 from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import iterate_at, metric
-from sktime_alm.solver.safeguarded import SecantMemory, accelerated_steps, relax
+from sktime_alm.solver.safeguarded import Search, SecantMemory, accelerated_steps, relax
 from tests.conftest import ACTIVATION_NAMES, cases, make_case
 
 
@@ -160,6 +160,17 @@ def test_starts_that_nearly_overflow_give_finite_networks(radius):
     result = solve(problem, initial, settings)
     assert result.parameters.is_finite()
     assert result.objective < float(np.mean(np.sum(problem.Y**2, axis=1)))
+
+
+def test_a_search_halves_recurrent_weights_that_overflow():
+    problem, initial = make_problem("relu", T=200)
+    W = 1e4 * np.eye(4)
+    steep = ElmanParameters(initial.A, W, np.abs(initial.V), np.ones(4), initial.c)
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert iterate_at(problem, steep.hidden_layer) is None
+        search = Search.begin(problem, steep)
+    assert np.isfinite(search.best.objective) and np.isfinite(search.best.gradient).all()
+    np.testing.assert_array_equal(search.point.parameters.V, steep.V)
 
 
 def test_dead_units_are_no_obstacle():

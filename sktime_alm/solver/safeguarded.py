@@ -228,9 +228,16 @@ class Search(NamedTuple):
 
     @classmethod
     def begin(cls, problem: ElmanProblem, initial: ElmanParameters) -> Search:
-        """At the rollout of initial weights, which must not overflow, with the best readout."""
-        descent = Descent.begin(problem, initial.hidden_layer)
-        assert descent is not None
+        """At the rollout of initial weights with the best readout.
+
+        The recurrent weights are halved until neither the rollout nor its gradient, which
+        is larger by far, overflows.
+        """
+        hidden_layer = initial.hidden_layer
+        descent = Descent.begin(problem, hidden_layer)
+        while descent is None:
+            hidden_layer[:, : len(hidden_layer)] *= 0.5
+            descent = Descent.begin(problem, hidden_layer)
         return cls(descent.iterate, descent, penalty_of(problem, descent.iterate.point))
 
     @property

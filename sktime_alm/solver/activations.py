@@ -77,8 +77,24 @@ class Activation(Protocol):
         """Distance of 0 to the limiting subdifferential s + d(-q sigma)(u)."""
 
 
+class _Compiled:
+    """What the activations that :mod:`kernels` knows share."""
+
+    @property
+    def kernel(self) -> tuple[int, float]:
+        """Kind and slope by which the compiled loops know it."""
+        raise NotImplementedError
+
+    def prox(
+        self, theta1: Array, theta2: Array, theta3: Array, gamma: float, mu: float, l2: float
+    ) -> Array:
+        """The compiled minimisers of phi: (3.21) above 0, (4.35) or (4.37) below."""
+        flat = theta1.ravel(), theta2.ravel(), theta3.ravel()
+        return kernels.prox(*flat, gamma, mu, l2, *self.kernel).reshape(theta1.shape)
+
+
 @dataclass(frozen=True)
-class LeakyReLU:
+class LeakyReLU(_Compiled):
     """max(u, slope u) with 0 <= slope < 1.
 
     Parameters
@@ -111,12 +127,6 @@ class LeakyReLU:
         """1 for u > 0, slope elsewhere."""
         return np.where(u > 0.0, 1.0, self.slope)
 
-    def prox(
-        self, theta1: Array, theta2: Array, theta3: Array, gamma: float, mu: float, l2: float
-    ) -> Array:
-        """(3.21), and (4.35) with its condition corrected to the sign of the numerator."""
-        return _prox(self.kernel, theta1, theta2, theta3, gamma, mu, l2)
-
     def subdifferential_distance(self, u: Array, s: Array, q: Array) -> Array:
         """Distance of 0 to s - q sigma'(u), with the limiting subdifferential at 0.
 
@@ -144,7 +154,7 @@ class ReLU(LeakyReLU):
 
 
 @dataclass(frozen=True)
-class ELU:
+class ELU(_Compiled):
     """u for u >= 0 and exp(u) - 1 below: continuously differentiable."""
 
     @property
@@ -165,30 +175,9 @@ class ELU:
         """1 for u >= 0 and exp(u) below."""
         return np.exp(np.minimum(u, 0.0))
 
-    def prox(
-        self, theta1: Array, theta2: Array, theta3: Array, gamma: float, mu: float, l2: float
-    ) -> Array:
-        """(3.21) for u >= 0 and (4.37) below, whichever has the smaller phi."""
-        return _prox(self.kernel, theta1, theta2, theta3, gamma, mu, l2)
-
     def subdifferential_distance(self, u: Array, s: Array, q: Array) -> Array:
         """|s - q sigma'(u)|: ELU has no kink."""
         return np.abs(s - q * self.derivative(u))
-
-
-def _prox(
-    kernel: tuple[int, float],
-    theta1: Array,
-    theta2: Array,
-    theta3: Array,
-    gamma: float,
-    mu: float,
-    l2: float,
-) -> Array:
-    """The compiled minimisers, over arrays of any shape."""
-    kind, slope = kernel
-    found = kernels.prox(theta1.ravel(), theta2.ravel(), theta3.ravel(), gamma, mu, l2, kind, slope)
-    return found.reshape(theta1.shape)
 
 
 def scalar_objective(

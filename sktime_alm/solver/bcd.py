@@ -34,7 +34,7 @@ def update_parameters(
     gram = h.T @ h
     rows = gamma * u
     rows += multipliers.xi
-    rhs = np.vstack([problem.previous_product(h, rows), problem.X.T @ rows, rows.sum(axis=0)])
+    rhs = problem.regressor_product(h, rows)
     penalty = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, h.shape[1])
     hidden_layer = _solve_ridge(gamma * hidden_layer_gram(problem, h, gram), penalty, rhs).T
     return ElmanParameters.from_layers(hidden_layer, solve_readout(problem, h, gram))

@@ -106,25 +106,22 @@ def gradient(
         multipliers = update_multipliers(problem, point, multipliers, gamma)
     xi, zeta = multipliers
     residual = (2.0 / problem.n_samples) * (problem.Y - parameters.outputs(h))
-    of_parameters = _gradient_in_parameters(problem, point, xi, residual)
-    of_h = zeta - problem.fed_back(parameters.W, xi) - residual @ parameters.A
-    l2 = problem.regularization.l2_preactivation
-    return Gradient(of_parameters, of_h, 2.0 * l2 * u + xi, zeta)
-
-
-def _gradient_in_parameters(
-    problem: ElmanProblem, point: Point, xi: Array, residual: Array
-) -> ElmanParameters:
-    """The gradient of the Lagrangian in the weights; ``residual`` is 2/T (Y - A h - c)."""
-    (A, W, V, b, c), h = point.parameters.arrays(), point.h
     reg = problem.regularization
-    return ElmanParameters(
-        A=2.0 * reg.l2_readout * A - residual.T @ h,
-        W=2.0 * reg.l2_recurrent * W - problem.previous_product(h, xi).T,
-        V=2.0 * reg.l2_input * V - xi.T @ problem.X,
-        b=2.0 * reg.l2_bias * b - xi.sum(axis=0),
-        c=2.0 * reg.l2_readout_bias * c - residual.sum(axis=0),
+    A, c = parameters.A, parameters.c
+    readout = np.hstack([2.0 * reg.l2_readout * A, 2.0 * reg.l2_readout_bias * c[:, None]])
+    readout -= np.hstack([residual.T @ h, residual.sum(axis=0)[:, None]])
+    of_parameters = ElmanParameters.from_layers(
+        gradient_in_hidden_layer(problem, point, xi), readout
     )
+    of_h = zeta - problem.fed_back(parameters.W, xi) - residual @ parameters.A
+    return Gradient(of_parameters, of_h, 2.0 * reg.l2_preactivation * u + xi, zeta)
+
+
+def gradient_in_hidden_layer(problem: ElmanProblem, point: Point, xi: Array) -> Array:
+    """The gradient of the plain Lagrangian in [W V b], of shape (r, r + n + 1)."""
+    parameters, h, _ = point
+    penalty = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, h.shape[1])
+    return penalty * parameters.hidden_layer - problem.regressor_product(h, xi).T
 
 
 def lipschitz_constants(

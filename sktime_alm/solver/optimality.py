@@ -124,7 +124,10 @@ def certify(
     blocks = stationarity(problem, point, multipliers, gamma=0.0)
     violations = feasibility(problem, point)
 
-    scale = max(1.0, _objective_gradient_norm(problem, point))
+    none = Multipliers.zeros(*point.h.shape)
+    of_objective = gradient(problem, point, none, gamma=0.0)
+    parts = (_norm_of_all(of_objective.parameters), of_objective.h, of_objective.u_smooth)
+    scale = max(1.0, float(np.linalg.norm([_norm(np.asarray(part)) for part in parts])))
     return Certificate(
         stationarity=blocks.norm,
         relative_stationarity=blocks.norm / scale,
@@ -137,23 +140,6 @@ def certify(
         feasibility_blocks=violations,
         tolerance=tolerance,
     )
-
-
-def _objective_gradient_norm(problem: ElmanProblem, point: Point) -> float:
-    """||grad R(s)|| over the weights, h and u, taken as independent."""
-    parameters, h, u = point
-    reg = problem.regularization
-    residual = (2.0 / problem.n_samples) * (problem.Y - parameters.outputs(h))
-    blocks = (
-        2.0 * reg.l2_readout * parameters.A - residual.T @ h,
-        2.0 * reg.l2_readout_bias * parameters.c - residual.sum(axis=0),
-        2.0 * reg.l2_recurrent * parameters.W,
-        2.0 * reg.l2_input * parameters.V,
-        2.0 * reg.l2_bias * parameters.b,
-        residual @ parameters.A,
-    )
-    of_u = 2.0 * reg.l2_preactivation * _norm(u)
-    return _norm(np.array([*(_norm(block) for block in blocks), of_u]))
 
 
 def _norm(array: Array) -> float:

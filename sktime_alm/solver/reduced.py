@@ -16,7 +16,7 @@ import numpy as np
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.bcd import hidden_layer_gram, solve_readout
 from sktime_alm.solver.elman import ElmanParameters
-from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
+from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers, gradient_in_hidden_layer
 from sktime_alm.solver.reformulation import ElmanProblem, Point
 
 
@@ -59,10 +59,7 @@ def differentiate(problem: ElmanProblem, point: Point, objective: float) -> Iter
     None if they overflow, as they may where the rollout does not.
     """
     multipliers = adjoint_multipliers(problem, point)
-    xi, h = multipliers.xi, point.h
-    of_rows = np.vstack([problem.previous_product(h, xi), problem.X.T @ xi, xi.sum(axis=0)])
-    penalty = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, h.shape[1])
-    gradient = penalty * point.parameters.hidden_layer - of_rows.T
+    gradient = gradient_in_hidden_layer(problem, point, multipliers.xi)
     if not np.isfinite(gradient.sum()):
         return None
     return Iterate(point, objective, multipliers, gradient)

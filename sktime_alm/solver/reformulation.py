@@ -244,6 +244,10 @@ class ElmanProblem:
             product -= h[self.ends[:-1]].T @ rows[later]
         return product
 
+    def regressor_product(self, h: Array, rows: Array) -> Array:
+        """P' rows, the rows of P being [h_{t-1}; x_t; 1] as in (3.14)."""
+        return np.vstack([self.previous_product(h, rows), self.X.T @ rows, rows.sum(axis=0)])
+
     def input_drive(self, parameters: ElmanParameters) -> Array:
         """V x_t + b of every row; shape (T, r)."""
         drive = self.X @ parameters.V.T

@@ -1,0 +1,189 @@
+"""Time to objective: our solver against gradient training and against compiled rivals.
+
+Every solver minimises the same penalised objective on the same data from the same five
+starts, on one thread, within the same wall-clock budget per problem.
+
+    python examples/benchmark/run.py             # about an hour on two cores
+    python examples/benchmark/run.py --quick     # under five minutes, one start
+
+Finished runs are appended to ``runs.jsonl`` in the output folder, and an interrupted
+benchmark goes on from there. The learning rate and the schedule of a gradient method are
+chosen on the objective that seed 0 reaches in a tenth of the budget; the best methods of
+each problem are then run in full. See docs/benchmark.md for how to read the outcome.
+"""
+
+from __future__ import annotations
+
+import os
+
+# before NumPy is loaded, here and in every worker
+for _name in ("OPENBLAS", "OMP", "MKL", "NUMEXPR"):
+    os.environ.setdefault(f"{_name}_NUM_THREADS", "1")
+
+import argparse
+import json
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from problems import PROBLEMS
+from report import report
+from timing import Diverged, Stopped, Trace
+from tqdm.auto import tqdm
+
+HERE = Path(__file__).parent
+_MOST_WEIGHTS = {"Levenberg-Marquardt": 1_000}
+
+
+class Task(NamedTuple):
+    """One run."""
+
+    problem: str
+    solver: str
+    seed: int
+    budget: float
+    is_pilot: bool = False
+
+
+def perform(task: Task) -> dict:
+    """Run a solver, and check at the end that its objective is the R of its weights."""
+    problem = PROBLEMS[task.problem].build()
+    initial = PROBLEMS[task.problem].initial(task.seed)
+    solver = all_solvers()[task.solver]
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warm_up()
+        trace = Trace(task.budget, problem.objective(initial))
+        status = "ended"
+        try:
+            solver(problem, initial, trace)
+        except Diverged:
+            status = "diverged"
+        except Stopped:
+            status = "out of time"
+        reached = trace.best if trace.parameters is None else problem.objective(trace.parameters)
+    if not reached <= trace.best * (1.0 + 1e-6):
+        raise AssertionError(f"{task}: reported {trace.best}, but the weights give {reached}")
+    return {**task._asdict(), "status": status, "trace": trace.thinned()}
+
+
+def warm_up() -> None:
+    """Load the compiled code."""
+    from solvers import OURS
+
+    small = PROBLEMS["synthetic-10"]
+    for solver in OURS.values():
+        problem, initial = small.build(), small.initial(0)
+        solver(problem, initial, Trace(0.02, problem.objective(initial)))
+
+
+def all_solvers() -> dict:
+    """Every solver that is installed, by name."""
+    from solvers import COMPILED, OURS
+
+    found = {**OURS, **COMPILED}
+    try:
+        from jax_solver import jax_sysid
+
+        found["jax-sysid"] = jax_sysid
+    except ImportError:
+        pass
+    try:
+        from torch_solvers import CANDIDATES, lbfgs
+
+        found |= {"PyTorch L-BFGS": lbfgs} | CANDIDATES
+    except ImportError:
+        pass
+    return found
+
+
+def run_all(tasks: Iterable[Task], path: Path, n_jobs: int, title: str) -> None:
+    """Run what the file does not hold yet, and append each outcome as it arrives."""
+    done = {Task(*(run[name] for name in Task._fields)) for run in read_runs(path)}
+    todo = [task for task in tasks if task not in done]
+    with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(perform, task): task for task in todo}
+        for future in tqdm(as_completed(futures), total=len(todo), desc=title):
+            try:
+                outcome = future.result()
+            except Exception as error:
+                print(f"\n{futures[future]} failed: {type(error).__name__}: {error}")
+                continue
+            with path.open("a") as file:
+                file.write(json.dumps(outcome) + "\n")
+
+
+def read_runs(path: Path) -> Iterator[dict]:
+    if path.exists():
+        with path.open() as file:
+            yield from map(json.loads, file)
+
+
+def best_gradient_methods(runs: Iterable[dict], problem: str, n_methods: int) -> list[str]:
+    """The best candidate of each of the methods that got furthest in the pilot."""
+    pilots = [run for run in runs if run["is_pilot"] and run["problem"] == problem]
+    best: dict[str, dict] = {}
+    for run in sorted(pilots, key=lambda run: run["trace"][-1][1]):
+        method = run["solver"].rsplit(" ", 2)[0]
+        best.setdefault(method, run)
+    return [run["solver"] for run in list(best.values())[:n_methods]]
+
+
+def budget_of(problem: str, arguments: argparse.Namespace) -> float:
+    return arguments.large_budget if PROBLEMS[problem].is_large else arguments.budget
+
+
+def is_suitable(problem: str, solver: str) -> bool:
+    """Levenberg-Marquardt factorises a dense Jacobian."""
+    initial = PROBLEMS[problem].initial(0)
+    n_weights = sum(array.size for array in initial.arrays())
+    return n_weights <= _MOST_WEIGHTS.get(solver, n_weights)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one start, a tenth of the budgets")
+    parser.add_argument("--budget", type=float, default=10.0, help="seconds, small problems")
+    parser.add_argument("--large-budget", type=float, default=60.0, help="seconds, large ones")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--finalists", type=int, default=2, help="gradient methods run in full")
+    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    parser.add_argument("--solvers", nargs="+", help="only these, of those run in full")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on a core")
+    parser.add_argument("--output", type=Path, default=Path("benchmark_results"))
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.budget, arguments.large_budget, arguments.seeds = 1.0, 3.0, 1
+        arguments.finalists = 1
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "runs.jsonl"
+
+    solvers = all_solvers()
+    candidates = [name for name in solvers if name.endswith(("constant", "cosine"))]
+    in_full = arguments.solvers or [name for name in solvers if name not in candidates]
+    if not arguments.solvers:
+        pilots = [
+            Task(problem, solver, 0, 0.1 * budget_of(problem, arguments), is_pilot=True)
+            for problem in arguments.problems
+            for solver in candidates
+        ]
+        run_all(pilots, path, arguments.jobs, "learning rates")
+    tasks = []
+    for problem in arguments.problems:
+        budget = budget_of(problem, arguments)
+        names = [name for name in in_full if is_suitable(problem, name)]
+        if not arguments.solvers:
+            names += best_gradient_methods(read_runs(path), problem, arguments.finalists)
+        tasks += [
+            Task(problem, name, seed, budget) for name in names for seed in range(arguments.seeds)
+        ]
+    run_all(tasks, path, arguments.jobs, "runs")
+    report(list(read_runs(path)), arguments.output)
+
+
+if __name__ == "__main__":
+    main()

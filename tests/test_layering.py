@@ -25,6 +25,7 @@ ORDER = [
     "solver.result",
     "solver.reduced",
     "solver.polish",
+    "solver.secants",
     "solver.safeguarded",
     "solver.alm",
     "solver.training",

@@ -14,7 +14,8 @@ from sktime_alm.solver.lagrangian import gradient
 from sktime_alm.solver.optimality import certify
 from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import iterate_at, metric
-from sktime_alm.solver.safeguarded import Search, SecantMemory, accelerated_steps, relax
+from sktime_alm.solver.safeguarded import Search, accelerated_steps, relax
+from sktime_alm.solver.secants import LimitedMemory
 from tests.conftest import ACTIVATION_NAMES, cases, make_case
 
 
@@ -58,21 +59,10 @@ def test_one_step_without_memory_is_the_damped_step_of_the_weight_block():
     problem, initial = make_problem()
     iterate = iterate_at(problem, initial.hidden_layer)
     matrix = metric(problem, iterate.point)
-    direction = SecantMemory().direction(iterate.gradient, np.linalg.cholesky(matrix))
+    memory = LimitedMemory(iterate.hidden_layer)
+    memory.renew(np.linalg.cholesky(matrix))
     expected = -np.linalg.solve(matrix, iterate.gradient.T).T
-    np.testing.assert_allclose(direction, expected, rtol=1e-10, atol=1e-14)
-
-
-def test_the_memory_satisfies_the_secant_equation():
-    rng = np.random.default_rng(0)
-    memory, factor = SecantMemory(), np.eye(5)
-    for _ in range(3):
-        step = rng.normal(size=(4, 5))
-        memory.append(step, change := 2.0 * step + 0.1 * rng.normal(size=(4, 5)))
-    # minus the inverse Hessian maps the last change of the gradient to minus the last step
-    np.testing.assert_allclose(memory.direction(change, factor), -step, rtol=1e-12, atol=1e-12)
-    memory.append(step, -step)
-    assert len(memory) == 3, "a pair of negative curvature was kept"
+    np.testing.assert_allclose(memory.direction(iterate.gradient), expected, rtol=1e-10, atol=1e-14)
 
 
 @given(
@@ -111,8 +101,17 @@ def test_it_converges_to_a_kkt_point_where_the_objective_is_smooth(polished):
     iterate = iterate_at(problem, result.parameters.hidden_layer)
     again = certify(problem, iterate.point, iterate.multipliers, 1e-5)
     assert again.residual <= 1e-5
-    phases = set(result.history.to_frame()["phase"])
-    assert phases == ({"alm", "polish"} if polished else {"alm"})
+
+
+@pytest.mark.parametrize("polished", [True, False])
+def test_the_polish_takes_over_where_the_steps_come_to_rest(polished):
+    problem, initial = make_problem("relu", alpha=0.01)
+    settings = ALMSettings(method="safeguarded", polish=polished, max_iter=1_000, patience=None)
+    phases = list(solve(problem, initial, settings).history.to_frame()["phase"])
+    if polished:
+        assert phases[0] == "alm" and phases[-1] == "polish" and phases == sorted(phases)
+    else:
+        assert set(phases) == {"alm"}
 
 
 def test_a_kkt_point_is_a_fixed_point():
@@ -121,7 +120,7 @@ def test_a_kkt_point_is_a_fixed_point():
     result = solve(problem, initial, settings)
     iterate = iterate_at(problem, result.parameters.hidden_layer)
     assert np.linalg.norm(iterate.gradient) <= 1e-7
-    moved, _, _ = accelerated_steps(problem, iterate, SecantMemory(), 5)
+    moved, _, _ = accelerated_steps(problem, iterate, LimitedMemory(iterate.hidden_layer), 5)
     polished, _ = polish(problem, iterate, 20, 0.0)
     for other in (moved, polished):
         np.testing.assert_allclose(other.hidden_layer, iterate.hidden_layer, atol=1e-5)

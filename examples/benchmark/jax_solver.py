@@ -76,7 +76,11 @@ def jax_sysid(problem: ElmanProblem, initial: ElmanParameters, trace: Trace) -> 
     model = Model(r, m + r, n, state_fcn=state, output_fcn=output)
     model.init(params=[jnp.asarray(array) for array in initial.arrays()], x0=np.zeros(r))
     model.loss(
-        output_loss=loss, rho_x0=0.0, rho_th=0.0, train_x0=False, xsat=1e300,
+        output_loss=loss,
+        rho_x0=0.0,
+        rho_th=0.0,
+        train_x0=False,
+        xsat=1e300,
         custom_regularization=penalty,
     )
     model.optimization(adam_epochs=0, lbfgs_epochs=_MANY, iprint=0, memory=20, lbfgs_tol=1e-15)

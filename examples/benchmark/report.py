@@ -44,7 +44,7 @@ def time_to(run: dict, objective: float) -> float:
 
 
 def family(solver: str) -> str:
-    """"ours", "compiled" or "PyTorch"."""
+    """ "ours", "compiled" or "PyTorch"."""
     if solver in OURS:
         return "ours"
     return "compiled" if solver in COMPILED else "PyTorch"
@@ -117,7 +117,9 @@ def targets(table: pd.DataFrame, runs: list[dict]) -> str:
         best = by_solver.loc[gradient + compiled, "R after 10 s"].min()
         ratio = by_solver.loc["safeguarded", "R after 10 s"] / best
         verdict = "pass" if ratio <= 1.0 else "FAIL"
-        lines.append(f"  {problem + ': R after 10 s / best rival':58s} {ratio:9.4f}  <= 1.00  {verdict}")
+        lines.append(
+            f"  {problem + ': R after 10 s / best rival':58s} {ratio:9.4f}  <= 1.00  {verdict}"
+        )
     finite = [ratio for ratio in ratios if np.isfinite(ratio) and ratio > 0]
     if finite:
         mean = float(np.exp(np.mean(np.log(finite))))

@@ -89,9 +89,7 @@ def levenberg_marquardt(problem: ElmanProblem, initial: ElmanParameters, trace: 
     width = r + n + 1
     reg = problem.regularization
     roots = np.sqrt(
-        np.concatenate(
-            [np.tile(reg.of_hidden_layer(n, r), r), np.tile(reg.of_readout(r), m)]
-        )
+        np.concatenate([np.tile(reg.of_hidden_layer(n, r), r), np.tile(reg.of_readout(r), m)])
     )
     k = r * width
     starts = set(problem.starts)

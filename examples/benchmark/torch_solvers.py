@@ -118,8 +118,12 @@ def lbfgs(problem: ElmanProblem, initial: ElmanParameters, trace: Trace) -> None
     """PyTorch's L-BFGS with the strong Wolfe line search."""
     network = _prepare(problem, initial)
     optimiser = torch.optim.LBFGS(
-        network.weights(), max_iter=20, history_size=20, line_search_fn="strong_wolfe",
-        tolerance_grad=1e-9, tolerance_change=0.0,
+        network.weights(),
+        max_iter=20,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+        tolerance_grad=1e-9,
+        tolerance_change=0.0,
     )
 
     def closure():

@@ -61,14 +61,16 @@ class _PaperState(NamedTuple):
 class _Step(NamedTuple):
     """An outer iteration: the new state, the Lagrangian reached and the sweeps it took.
 
-    ``is_settled`` says whether the method would stop here if the point is KKT, and
-    ``is_exhausted`` that it has nothing left to try.
+    ``objective`` is R of its network where the step knows it, ``is_settled`` says whether the
+    method would stop here if the point is KKT, and ``is_exhausted`` that it has nothing left
+    to try.
     """
 
     state: _State
     lagrangian: float
     n_sweeps: int
     phase: str = "alm"
+    objective: float | None = None
     is_settled: bool = True
     is_exhausted: bool = False
 
@@ -182,7 +184,9 @@ def _iterate(
                 status = Status.NON_FINITE
                 break
             state = following.state
-            objective = problem.objective(state.point.parameters)
+            objective = following.objective
+            if objective is None:
+                objective = problem.objective(state.point.parameters)
             best = best.or_better(state.point.parameters, objective)
             certificate = certify(problem, state.point, state.multipliers, settings.tolerance)
             record = _record(len(history) + 1, following, objective, certificate, began)
@@ -211,7 +215,9 @@ def _safeguarded_step(problem: ElmanProblem, settings: ALMSettings, search: Sear
     search = search.advance(problem, settings)
     is_settled = search.is_settled(settings)
     objective = search.best.objective
-    return _Step(search, objective, search.n_sweeps, search.phase, is_settled, is_settled)
+    return _Step(
+        search, objective, search.n_sweeps, search.phase, objective, is_settled, is_settled
+    )
 
 
 def _paper_step(

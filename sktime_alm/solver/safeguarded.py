@@ -13,11 +13,10 @@ kept if it leads to a smaller R.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotrs
+from scipy.linalg.lapack import dpotrf
 
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.bcd import sweep
@@ -33,116 +32,91 @@ from sktime_alm.solver.reduced import (
     penalty_of,
 )
 from sktime_alm.solver.reformulation import ElmanProblem, Point
+from sktime_alm.solver.secants import LimitedMemory, Memory
 from sktime_alm.solver.settings import ALMSettings
 
 _SUFFICIENT_DECREASE = 1e-4
-_MAX_BACKTRACKS = 12
-# pairs with less curvature than this, relative to their norms, carry no information
-_SMALLEST_CURVATURE = 1e-8
+# the share of the slope that may remain at the end of a step
+_FLATTENING = 0.9
+_MAX_TRIALS = 15
 
-# an outer iteration that lowers R by less than this share hands over to the polish
-_HANDOVER = 1e-2
-# and one that lowers it by less than this has come to rest; the steps alone, of which an
-# outer iteration has fewer, are given more time
-_REST = {"alm": 1e-9, "polish": 1e-5}
+# An outer iteration that lowers R by less than this share calls for a memory of all pairs: the
+# metric, which changes with the weights, is no longer what a step depends on.
+_SLOW = 0.1
+# one that lowers it by less than this has come to rest, and hands over to the polish
+_REST = {"alm": 1e-6, "polish": 1e-5}
 _FIRST_POLISH, _LAST_POLISH = 50, 400
 # a relaxed start is given up if so many more iterations at its present rate would not pay
 _HORIZON = 10
 
 
-class SecantMemory:
-    """The last steps and the changes of the gradient along them."""
-
-    def __init__(self, size: int = 20) -> None:
-        self._pairs: deque[tuple[Array, Array, float]] = deque(maxlen=size)
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def clear(self) -> None:
-        """Forget all pairs."""
-        self._pairs.clear()
-
-    def append(self, step: Array, change: Array) -> None:
-        """Keep a pair if R is convex enough along it."""
-        curvature = float(np.vdot(step, change))
-        floor = _SMALLEST_CURVATURE * float(np.linalg.norm(step) * np.linalg.norm(change))
-        if curvature > floor:
-            self._pairs.append((step, change, curvature))
-
-    def direction(self, gradient: Array, factor: Array) -> Array:
-        """Minus the inverse Hessian times the gradient, by the two-loop recursion.
-
-        Between the loops stands the inverse of the metric whose Cholesky factor is given,
-        scaled to the curvature of the last pair.
-        """
-        direction, weights = -gradient, []
-        for step, change, curvature in reversed(self._pairs):
-            weight = float(np.vdot(step, direction)) / curvature
-            weights.append(weight)
-            direction -= weight * change
-        direction = _solve(factor, direction)
-        if self._pairs:
-            _, change, curvature = self._pairs[-1]
-            direction *= curvature / float(np.vdot(change, _solve(factor, change)))
-        for (step, change, curvature), weight in zip(self._pairs, reversed(weights), strict=True):
-            direction += (weight - float(np.vdot(change, direction)) / curvature) * step
-        return direction
-
-
-def _solve(factor: Array, rows: Array) -> Array:
-    """Solve M x = row for every row, M = factor factor'."""
-    return dpotrs(factor, rows.T, lower=1)[0].T
-
-
 def accelerated_steps(
-    problem: ElmanProblem, iterate: Iterate, memory: SecantMemory, max_steps: int
-) -> tuple[Iterate, int, bool]:
+    problem: ElmanProblem, iterate: Iterate, memory: Memory, max_steps: int
+) -> tuple[Iterate, Memory, int]:
     """At most ``max_steps`` steps of the weight block, each from a feasible point.
 
     Returns
     -------
     iterate : Iterate
         R never rises from one step to the next.
+    memory : Memory
+        A new one if the old led nowhere.
     n_steps : int
-    is_stuck : bool
-        Whether not even the damped step of the weight block lowers R: at a stationary
-        point, at a kink, or where rounding hides the decrease.
+        Fewer than ``max_steps`` if not even the damped step of the weight block lowers R: at
+        a stationary point, at a kink, or where rounding hides the decrease.
     """
-    factor = dpotrf(metric(problem, iterate.point), lower=1)[0]
-    for n_steps in range(1, max_steps + 1):
-        following = None
-        while following is None:
-            direction = memory.direction(iterate.gradient, factor)
-            following = _line_search(problem, iterate, direction)
-            if following is None and not len(memory):
-                return iterate, n_steps, True
-            if following is None:
-                memory.clear()
+    memory.renew(_factor_of_metric(problem, iterate))
+    n_steps = 0
+    while n_steps < max_steps:
+        following = _line_search(problem, iterate, memory.direction(iterate.gradient))
+        if following is None and memory.is_empty:
+            break
+        if following is None:
+            memory = LimitedMemory(iterate.hidden_layer)
+            memory.renew(_factor_of_metric(problem, iterate))
+            continue
         memory.append(
             following.hidden_layer - iterate.hidden_layer, following.gradient - iterate.gradient
         )
         iterate = following
-    return iterate, max_steps, False
+        n_steps += 1
+    return iterate, memory, n_steps
+
+
+def _factor_of_metric(problem: ElmanProblem, iterate: Iterate) -> Array:
+    return dpotrf(metric(problem, iterate.point), lower=1)[0]
 
 
 def _line_search(problem: ElmanProblem, iterate: Iterate, direction: Array) -> Iterate | None:
-    """The first point along a direction that lowers R by its share of the slope."""
+    """A point along a direction where R is lower by its share and has flattened.
+
+    The weak Wolfe conditions, found by doubling and bisection, which kinks do not disturb
+    (Lewis and Overton, 2013). None if R does not fall.
+    """
     slope = float(np.vdot(iterate.gradient, direction))
     if not slope < 0.0:
         return None
-    hidden_layer, length = iterate.hidden_layer, 1.0
-    for _ in range(_MAX_BACKTRACKS):
-        point, objective = evaluate(problem, hidden_layer + length * direction)
+    found, length, low, high = None, 1.0, 0.0, np.inf
+    for _ in range(_MAX_TRIALS):
+        point, objective = evaluate(problem, iterate.hidden_layer + length * direction)
         rise = objective - iterate.objective
-        if rise <= _SUFFICIENT_DECREASE * length * slope and rise < 0.0:
-            found = differentiate(problem, point, objective)
-            if found is not None:
-                return found
-        # the minimiser of the parabola through what is known, within bounds
-        shrink = -0.5 * length * slope / (rise - length * slope) if np.isfinite(rise) else 0.0
-        length *= min(max(shrink, 0.1), 0.5)
-    return None
+        is_low = rise <= _SUFFICIENT_DECREASE * length * slope and rise < 0.0
+        trial = differentiate(problem, point, objective) if is_low else None
+        if trial is None:
+            high = length
+        else:
+            if found is None or trial.objective < found.objective:
+                found = trial
+            if float(np.vdot(trial.gradient, direction)) >= _FLATTENING * slope:
+                return trial
+            low = length
+        if low == 0.0:
+            # the minimiser of the parabola through what is known, within bounds
+            shrink = -0.5 * length * slope / (rise - length * slope) if np.isfinite(rise) else 0.0
+            length *= min(max(shrink, 0.1), 0.5)
+        else:
+            length = 2.0 * length if high == np.inf else 0.5 * (low + high)
+    return found
 
 
 class Descent(NamedTuple):
@@ -152,7 +126,7 @@ class Descent(NamedTuple):
     """
 
     iterate: Iterate
-    memory: SecantMemory
+    memory: Memory
     phase: str = "alm"
     n_polishes: int = 0
     decrease: float = np.inf
@@ -162,16 +136,16 @@ class Descent(NamedTuple):
     def begin(cls, problem: ElmanProblem, hidden_layer: Array) -> Descent | None:
         """At the rollout of a hidden layer; None if it overflows."""
         iterate = iterate_at(problem, hidden_layer)
-        return None if iterate is None else cls(iterate, SecantMemory())
+        return None if iterate is None else cls(iterate, LimitedMemory(hidden_layer))
 
     def advance(self, problem: ElmanProblem, settings: ALMSettings) -> Descent:
         """One outer iteration: accelerated steps in one metric, or a polish."""
-        before, phase, n_polishes = self.iterate, self.phase, self.n_polishes
+        before, memory, phase, n_polishes = self.iterate, self.memory, self.phase, self.n_polishes
         is_stuck = False
         if phase == "alm":
-            iterate, n_steps, is_stuck = accelerated_steps(
-                problem, before, self.memory, settings.max_inner_iter
-            )
+            max_steps = settings.max_inner_iter
+            iterate, memory, n_steps = accelerated_steps(problem, before, memory, max_steps)
+            is_stuck = n_steps < max_steps
         else:
             max_steps = min(_FIRST_POLISH * 2**n_polishes, _LAST_POLISH)
             # half of it: the certificate counts rounding in the states as well
@@ -181,15 +155,14 @@ class Descent(NamedTuple):
         decrease = before.objective - iterate.objective
         residual, residual_before = (float(np.linalg.norm(x.gradient)) for x in (iterate, before))
         # without a fall of R nor of its gradient there is no way on: a kink, most often
-        is_done = decrease <= _REST[phase] * before.objective and residual > 0.5 * residual_before
-        if phase == "alm" and settings.polish:
-            if is_stuck or decrease <= _HANDOVER * before.objective:
-                phase = "polish"
-        elif is_stuck or is_done:
-            phase = "rest"
+        has_gained = decrease > _REST[phase] * before.objective or residual <= 0.5 * residual_before
         if residual <= 0.5 * settings.tolerance:
             phase = "rest"
-        return Descent(iterate, self.memory, phase, n_polishes, decrease, n_steps)
+        elif is_stuck or not has_gained:
+            phase = "polish" if phase == "alm" and settings.polish else "rest"
+        elif phase == "alm" and decrease <= _SLOW * before.objective:
+            memory = memory.to_full()
+        return Descent(iterate, memory, phase, n_polishes, decrease, n_steps)
 
 
 def relax(problem: ElmanProblem, iterate: Iterate, trial: int) -> tuple[Array, int]:

@@ -11,7 +11,6 @@ The settings of the network were chosen on the 120 months *before* those of the 
 
 import argparse
 import time
-import warnings
 from pathlib import Path
 
 import matplotlib
@@ -20,7 +19,6 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -39,9 +37,6 @@ from sktime_alm.plotting import plot_convergence, plot_forecast
 # the default of sktime 1.3, adopted early: sktime 1.2 announces it at every clone
 BaseForecaster._config["remember_data"] = False
 
-# twenty iterations are enough for a forecast, not for the default tolerance
-warnings.filterwarnings("ignore", category=ConvergenceWarning)
-
 OURS = "Elman network (ALM)"
 
 
@@ -59,9 +54,7 @@ def make_forecasters(seed: int) -> dict[str, BaseForecaster]:
         hidden_size=4,
         activation="elu",
         lags=12,
-        max_iter=20,
         random_state=seed,
-        solver_options={"initial_penalty": 0.05},
     )
     return {
         "random walk": NaiveForecaster(strategy="last"),

@@ -50,15 +50,15 @@ class ALMElmanForecaster(BaseForecaster):
     alpha : float, default=1.0
         Strength of the l2 penalties, spread over the weights as in the paper's Table 2
         (its tau): each matrix is penalised by alpha over its number of entries.
-    method : {"paper", "safeguarded"}, default="paper"
-        "paper" is Algorithm 3.1 of [1]_. "safeguarded" never raises the objective, needs no
-        penalty to be chosen and is finished by L-BFGS-B; it mostly ends far lower.
+    method : {"safeguarded", "paper"}, default="safeguarded"
+        "safeguarded" never raises the objective and needs no penalty to be chosen. "paper"
+        is Algorithm 3.1 of [1]_, which mostly ends far higher.
     initialization : {"he", "glorot", "lecun", "normal"} or float, default="normal"
         Distribution of the initial weights; "normal" is N(0, 0.1), a number is the
         standard deviation of another normal distribution.
     max_iter : int, default=100
         Outer iterations of the augmented Lagrangian method.
-    tol : float, default=1e-4
+    tol : float, default=1e-5
         Training has converged when the relative KKT residuals are at most this.
     n_init : int, default=1
         Number of random starts; the best is kept.
@@ -101,7 +101,8 @@ class ALMElmanForecaster(BaseForecaster):
     Warns
     -----
     ConvergenceWarning
-        If training ended before the KKT residuals reached ``tol``; it says what to change.
+        If training ended before the KKT residuals reached ``tol`` although it could have
+        gone on; it says what to change.
 
     Notes
     -----
@@ -178,10 +179,10 @@ class ALMElmanForecaster(BaseForecaster):
         activation: str | Activation = "relu",
         lags: int = 1,
         alpha: float = 1.0,
-        method: str = "paper",
+        method: str = "safeguarded",
         initialization: str | float = "normal",
         max_iter: int = 100,
-        tol: float = 1e-4,
+        tol: float = 1e-5,
         n_init: int = 1,
         standardize: bool = True,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
@@ -356,17 +357,14 @@ class ALMElmanForecaster(BaseForecaster):
 
     def _warn_unless_converged(self, result: ALMResult) -> None:
         """Say why training ended early, and what would help."""
-        if result.status in (Status.CONVERGED, Status.CALLBACK):
+        if result.status in (Status.CONVERGED, Status.AT_REST, Status.CALLBACK):
             return
         if result.status is Status.INTERRUPTED:
             advice = "The best network so far is kept."
         elif result.status is Status.NON_FINITE:
             advice = "Set a smaller initial_penalty in solver_options, or a larger alpha."
         elif self.method == "safeguarded":
-            advice = (
-                "Raise max_iter if it was reached; else the objective has a kink there, and "
-                "a larger n_init, or n_relaxations in solver_options, may find a better point."
-            )
+            advice = "Raise max_iter, or patience in solver_options."
         elif result.certificate.relative_feasibility <= self.tol:
             advice = (
                 "The constraints hold but the point is not stationary: the penalty grew faster "

@@ -311,7 +311,11 @@ def test_seeds_are_honoured_zero_included():
 
 def test_fitted_attributes_and_solver_options():
     forecaster = ALMElmanForecaster(
-        **FAST, n_init=2, tol=0.0, solver_options={"max_inner_iter": 3, "inner_tolerance": 1e-300}
+        **FAST,
+        method="paper",
+        n_init=2,
+        tol=0.0,
+        solver_options={"max_inner_iter": 3, "inner_tolerance": 1e-300},
     ).fit(Y)
     assert forecaster.n_iter_ == forecaster.result_.n_iter == 4
     assert forecaster.result_.n_sweeps == 12
@@ -323,7 +327,7 @@ def test_fitted_attributes_and_solver_options():
 def test_silence_by_default_and_a_bar_on_request(capsys):
     ALMElmanForecaster(**FAST).fit(Y)
     assert capsys.readouterr() == ("", "")
-    ALMElmanForecaster(**FAST, n_init=2, verbose=1).fit(Y)
+    ALMElmanForecaster(**FAST, method="paper", n_init=2, verbose=1).fit(Y)
     printed = capsys.readouterr()
     assert printed.out == "" and "8/8" in printed.err and "objective=" in printed.err
 

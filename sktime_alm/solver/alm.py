@@ -278,9 +278,9 @@ def _verdict(
         status = Status.CALLBACK
     elif len(history) >= settings.max_iter:
         status = Status.MAX_ITER
-    elif step.is_exhausted or (
-        settings.patience is not None and not _improved(history, settings.patience)
-    ):
+    elif step.is_exhausted:
+        status = Status.AT_REST
+    elif settings.patience is not None and not _improved(history, settings.patience):
         status = Status.NO_PROGRESS
     # a KKT point is one whatever else would have ended the fit
     if certificate.is_kkt and (step.is_settled or status is not None):

@@ -19,6 +19,10 @@ class Status(Enum):
     """Why a fit ended, in a sentence."""
 
     CONVERGED = "The relative KKT residuals are within the tolerance."
+    AT_REST = (
+        "No step lowers the objective any more; at a kink of the activation the KKT residuals "
+        "may stay above the tolerance."
+    )
     MAX_ITER = "The limit on outer iterations was reached."
     NO_PROGRESS = "Neither the objective nor the KKT residuals improved for many iterations."
     CALLBACK = "The callback asked to stop."

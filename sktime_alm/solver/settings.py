@@ -13,7 +13,7 @@ from sktime_alm.solver._validation import (
     check_positive,
 )
 
-METHODS = ("paper", "safeguarded")
+METHODS = ("safeguarded", "paper")
 INNER_STOPS = ("stationarity", "step")
 
 # Rows of Table 2 and the iteration limits stated with Table 3.
@@ -37,21 +37,21 @@ class ALMSettings:
 
     Parameters
     ----------
-    method : {"paper", "safeguarded"}, default="paper"
-        "paper" is Algorithm 3.1. "safeguarded" restarts every step at a feasible point, so
-        that the objective of the network never rises, and chooses the penalty itself.
+    method : {"safeguarded", "paper"}, default="safeguarded"
+        "safeguarded" restarts every step at a feasible point, so that the objective of the
+        network never rises, and chooses the penalty itself. "paper" is Algorithm 3.1.
     max_iter : int, default=100
         Outer iterations.
     max_inner_iter : int, default=20
         Sweeps, or steps of the weight block, in one outer iteration.
-    tolerance : float, default=1e-4
+    tolerance : float, default=1e-5
         The fit has converged when the relative KKT residuals are at most this; with 0
         only the limits on iterations and ``patience`` end it.
     patience : int, optional, default=20
         The fit ends after so many outer iterations in which neither the best objective
         nor the best KKT residual improved by 0.1 %; None never does.
     polish : bool, default=True
-        With "safeguarded": hand over to L-BFGS-B when the steps gain less than 1 %.
+        With "safeguarded": go on with L-BFGS-B where the steps come to rest.
     n_relaxations : int, default=0
         With "safeguarded": how often to leave the point where the descent came to rest by
         sweeps without multipliers, in search of a smaller objective. Each takes about as
@@ -85,10 +85,10 @@ class ALMSettings:
         If a setting is out of its range; the message names it.
     """
 
-    method: str = "paper"
+    method: str = "safeguarded"
     max_iter: int = 100
     max_inner_iter: int = 20
-    tolerance: float = 1e-4
+    tolerance: float = 1e-5
     patience: int | None = 20
     polish: bool = True
     n_relaxations: int = 0

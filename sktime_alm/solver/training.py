@@ -35,7 +35,7 @@ def train(
     initialization: str | float = "normal",
     n_init: int = 1,
     random_state: RandomState = None,
-    method: str = "paper",
+    method: str = "safeguarded",
     callback: Callback | None = None,
     starts: Sequence[int] = (0,),
     initial: ElmanParameters | None = None,
@@ -61,7 +61,7 @@ def train(
     n_init : int, default=1
         Number of starts. Start i draws the same weights whatever their number.
     random_state : int, numpy Generator or RandomState, optional
-    method : {"paper", "safeguarded"}, default="paper"
+    method : {"safeguarded", "paper"}, default="safeguarded"
     callback : callable, optional
         Called with the record of each outer iteration; a start stops when it returns
         True.

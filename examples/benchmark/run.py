@@ -25,6 +25,7 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -78,7 +79,8 @@ def warm_up() -> None:
     small = PROBLEMS["synthetic-10"]
     for solver in OURS.values():
         problem, initial = small.build(), small.initial(0)
-        solver(problem, initial, Trace(0.02, problem.objective(initial)))
+        with suppress(Stopped):
+            solver(problem, initial, Trace(0.05, problem.objective(initial)))
 
 
 def all_solvers() -> dict:

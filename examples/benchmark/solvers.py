@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 from scipy.optimize import least_squares, minimize
 from timing import Diverged, Stopped, Trace
 
-from sktime_alm.solver import ALMSettings, ElmanParameters, ElmanProblem, Status, solve
+from sktime_alm.solver import ALMSettings, ElmanParameters, ElmanProblem, Status, reduced, solve
+from sktime_alm.solver import safeguarded as safeguarded_module
 from sktime_alm.solver.lagrangian import adjoint_multipliers, gradient
 from sktime_alm.solver.reduced import iterate_at
 
@@ -21,8 +23,28 @@ _LBFGS = {"maxcor": 20, "maxiter": _UNLIMITED, "maxfun": _UNLIMITED, "ftol": 1e-
 _OVERFLOWN = 1e3
 
 
-def alm(problem: ElmanProblem, initial: ElmanParameters, trace: Trace, **settings: object) -> None:
-    """Our method, which looks on for better points until its time is up."""
+def safeguarded(
+    problem: ElmanProblem, initial: ElmanParameters, trace: Trace, **settings: object
+) -> None:
+    """Our method. Every network that it evaluates and would keep counts, as for the rivals."""
+    differentiate = reduced.differentiate
+
+    def watched(*arguments):
+        found = differentiate(*arguments)
+        if found is not None:
+            trace.record(found.objective, found.point.parameters)
+        return found
+
+    with (
+        patch.object(reduced, "differentiate", watched),
+        patch.object(safeguarded_module, "differentiate", watched),
+    ):
+        found = solve(problem, initial, ALMSettings(max_iter=_UNLIMITED, **settings))
+    check(found.status)
+
+
+def paper(problem: ElmanProblem, initial: ElmanParameters, trace: Trace) -> None:
+    """Algorithm 3.1 with default settings; R is known once an outer iteration."""
 
     def is_over(iteration):
         try:
@@ -31,9 +53,14 @@ def alm(problem: ElmanProblem, initial: ElmanParameters, trace: Trace, **setting
             return True
         return False
 
-    found = solve(problem, initial, ALMSettings(max_iter=_UNLIMITED, **settings), is_over)
+    settings = ALMSettings("paper", max_iter=_UNLIMITED, patience=None)
+    found = solve(problem, initial, settings, is_over)
     trace.parameters = found.parameters
-    if found.status is Status.NON_FINITE:
+    check(found.status)
+
+
+def check(status: Status) -> None:
+    if status is Status.NON_FINITE:
         raise Diverged
 
 
@@ -137,9 +164,10 @@ def levenberg_marquardt(problem: ElmanProblem, initial: ElmanParameters, trace: 
 
 
 OURS: dict[str, Solver] = {
-    "safeguarded": partial(alm, method="safeguarded", n_relaxations=_UNLIMITED, patience=None),
-    "safeguarded, no polish": partial(alm, method="safeguarded", polish=False, patience=None),
-    "paper": partial(alm, method="paper", patience=None),
+    # beyond its defaults it is only told to look on for better points until its time is up
+    "safeguarded": partial(safeguarded, n_relaxations=_UNLIMITED, patience=None),
+    "safeguarded, no polish": partial(safeguarded, polish=False, patience=None),
+    "paper": paper,
 }
 COMPILED: dict[str, Solver] = {
     "L-BFGS-B": lbfgs,

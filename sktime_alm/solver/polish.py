@@ -13,7 +13,7 @@ from sktime_alm.solver.reduced import Iterate, iterate_at, metric
 from sktime_alm.solver.reformulation import ElmanProblem
 
 _N_CORRECTIONS = 20
-# the line search needs a finite number where the network overflows
+# the line search needs a finite number where the network overflows or is unstable
 _OVERFLOWN = 1e3
 
 
@@ -22,13 +22,19 @@ class _Converged(Exception):
 
 
 def polish(
-    problem: ElmanProblem, iterate: Iterate, max_steps: int, tolerance: float
+    problem: ElmanProblem,
+    iterate: Iterate,
+    max_steps: int,
+    tolerance: float,
+    steepest: float = np.inf,
 ) -> tuple[Iterate, int]:
     """Lower R from an iterate by at most ``max_steps`` quasi-Newton steps.
 
     In the variables B L / s, where L L' is the metric at the iterate and s the norm of the
     gradient, the curvature is near the identity and the first step of length 1 is the
     damped step of the weight block.
+
+    Points where the gradient is above ``steepest`` are passed over.
 
     Returns
     -------
@@ -51,7 +57,7 @@ def polish(
     def objective_and_gradient(variables: Array) -> tuple[float, Array]:
         nonlocal best, n_steps
         n_steps += 1
-        found = iterate_at(problem, hidden_layer(variables))
+        found = iterate_at(problem, hidden_layer(variables), steepest)
         if found is None:
             return _OVERFLOWN * max(1.0, iterate.objective), np.zeros_like(variables)
         if found.objective < best.objective:

@@ -47,20 +47,26 @@ def evaluate(problem: ElmanProblem, hidden_layer: Array) -> tuple[Point, float]:
     return point, problem.objective_at(point)
 
 
-def iterate_at(problem: ElmanProblem, hidden_layer: Array) -> Iterate | None:
-    """The rollout of a hidden layer with all that a step needs; None if it overflows."""
+def iterate_at(
+    problem: ElmanProblem, hidden_layer: Array, steepest: float = np.inf
+) -> Iterate | None:
+    """The rollout of a hidden layer with all that a step needs; None as in differentiate."""
     point, objective = evaluate(problem, hidden_layer)
-    return differentiate(problem, point, objective) if np.isfinite(objective) else None
+    return differentiate(problem, point, objective, steepest) if np.isfinite(objective) else None
 
 
-def differentiate(problem: ElmanProblem, point: Point, objective: float) -> Iterate | None:
+def differentiate(
+    problem: ElmanProblem, point: Point, objective: float, steepest: float = np.inf
+) -> Iterate | None:
     """Complete a point of :func:`evaluate` by its adjoint multipliers and its gradient.
 
-    None if they overflow, as they may where the rollout does not.
+    None if they overflow, as they may where the rollout does not, or if the norm of the
+    gradient is above ``steepest``: R is a cliff where the recurrence is unstable.
     """
     multipliers = adjoint_multipliers(problem, point)
     gradient = gradient_in_hidden_layer(problem, point, multipliers.xi)
-    if not np.isfinite(gradient.sum()):
+    steepness = np.linalg.norm(gradient)
+    if not (np.isfinite(steepness) and steepness <= steepest):
         return None
     return Iterate(point, objective, multipliers, gradient)
 

@@ -39,6 +39,9 @@ _SUFFICIENT_DECREASE = 1e-4
 # the share of the slope that may remain at the end of a step
 _FLATTENING = 0.9
 _MAX_TRIALS = 15
+# Multiples of the first objective and gradient above which the gradient is that of a cliff:
+# the recurrence is unstable there, and fits noise by its sensitivity.
+_STEEPEST = 30.0
 
 # An outer iteration that lowers R by less than this share calls for a memory of all pairs: the
 # metric, which changes with the weights, is no longer what a step depends on.
@@ -51,9 +54,15 @@ _HORIZON = 10
 
 
 def accelerated_steps(
-    problem: ElmanProblem, iterate: Iterate, memory: Memory, max_steps: int
+    problem: ElmanProblem,
+    iterate: Iterate,
+    memory: Memory,
+    max_steps: int,
+    steepest: float = np.inf,
 ) -> tuple[Iterate, Memory, int]:
     """At most ``max_steps`` steps of the weight block, each from a feasible point.
+
+    None ends where the gradient is above ``steepest``.
 
     Returns
     -------
@@ -68,7 +77,7 @@ def accelerated_steps(
     memory.renew(_factor_of_metric(problem, iterate))
     n_steps = 0
     while n_steps < max_steps:
-        following = _line_search(problem, iterate, memory.direction(iterate.gradient))
+        following = _line_search(problem, iterate, memory.direction(iterate.gradient), steepest)
         if following is None and memory.is_empty:
             break
         if following is None:
@@ -87,7 +96,9 @@ def _factor_of_metric(problem: ElmanProblem, iterate: Iterate) -> Array:
     return dpotrf(metric(problem, iterate.point), lower=1)[0]
 
 
-def _line_search(problem: ElmanProblem, iterate: Iterate, direction: Array) -> Iterate | None:
+def _line_search(
+    problem: ElmanProblem, iterate: Iterate, direction: Array, steepest: float
+) -> Iterate | None:
     """A point along a direction where R is lower by its share and has flattened.
 
     The weak Wolfe conditions, found by doubling and bisection, which kinks do not disturb
@@ -101,7 +112,7 @@ def _line_search(problem: ElmanProblem, iterate: Iterate, direction: Array) -> I
         point, objective = evaluate(problem, iterate.hidden_layer + length * direction)
         rise = objective - iterate.objective
         is_low = rise <= _SUFFICIENT_DECREASE * length * slope and rise < 0.0
-        trial = differentiate(problem, point, objective) if is_low else None
+        trial = differentiate(problem, point, objective, steepest) if is_low else None
         if trial is None:
             high = length
         else:
@@ -122,21 +133,33 @@ def _line_search(problem: ElmanProblem, iterate: Iterate, direction: Array) -> I
 class Descent(NamedTuple):
     """A descent of R on its way.
 
-    ``phase`` is "alm", "polish" or "rest"; ``decrease`` is what the last iteration gained.
+    ``steepest`` is the largest norm of the gradient allowed, ``phase`` "alm", "polish" or
+    "rest", and ``decrease`` what the last iteration gained.
     """
 
     iterate: Iterate
     memory: Memory
+    steepest: float
     phase: str = "alm"
     n_polishes: int = 0
     decrease: float = np.inf
     n_steps: int = 0
 
     @classmethod
-    def begin(cls, problem: ElmanProblem, hidden_layer: Array) -> Descent | None:
-        """At the rollout of a hidden layer; None if it overflows."""
-        iterate = iterate_at(problem, hidden_layer)
-        return None if iterate is None else cls(iterate, LimitedMemory(hidden_layer))
+    def begin(
+        cls, problem: ElmanProblem, hidden_layer: Array, steepest: float | None = None
+    ) -> Descent | None:
+        """At the rollout of a hidden layer; None if it overflows or is too steep.
+
+        Without a limit given, it is a multiple of the objective and the gradient there.
+        """
+        iterate = iterate_at(problem, hidden_layer, np.inf if steepest is None else steepest)
+        if iterate is None:
+            return None
+        if steepest is None:
+            steepness = float(np.linalg.norm(iterate.gradient))
+            steepest = _STEEPEST * max(iterate.objective, steepness)
+        return cls(iterate, LimitedMemory(hidden_layer), steepest)
 
     def advance(self, problem: ElmanProblem, settings: ALMSettings) -> Descent:
         """One outer iteration: accelerated steps in one metric, or a polish."""
@@ -144,12 +167,15 @@ class Descent(NamedTuple):
         is_stuck = False
         if phase == "alm":
             max_steps = settings.max_inner_iter
-            iterate, memory, n_steps = accelerated_steps(problem, before, memory, max_steps)
+            iterate, memory, n_steps = accelerated_steps(
+                problem, before, memory, max_steps, self.steepest
+            )
             is_stuck = n_steps < max_steps
         else:
             max_steps = min(_FIRST_POLISH * 2**n_polishes, _LAST_POLISH)
             # half of it: the certificate counts rounding in the states as well
-            iterate, n_steps = polish(problem, before, max_steps, 0.5 * settings.tolerance)
+            tolerance = 0.5 * settings.tolerance
+            iterate, n_steps = polish(problem, before, max_steps, tolerance, self.steepest)
             n_polishes += 1
 
         decrease = before.objective - iterate.objective
@@ -162,7 +188,7 @@ class Descent(NamedTuple):
             phase = "polish" if phase == "alm" and settings.polish else "rest"
         elif phase == "alm" and decrease <= _SLOW * before.objective:
             memory = memory.to_full()
-        return Descent(iterate, memory, phase, n_polishes, decrease, n_steps)
+        return Descent(iterate, memory, self.steepest, phase, n_polishes, decrease, n_steps)
 
 
 def relax(problem: ElmanProblem, iterate: Iterate, trial: int) -> tuple[Array, int]:
@@ -238,20 +264,14 @@ class Search(NamedTuple):
         trial = self.n_relaxations + 1
         hidden_layer, n_sweeps = relax(problem, self.best, trial)
         is_finite = bool(np.isfinite(hidden_layer).all())
-        relaxed = Descent.begin(problem, hidden_layer) if is_finite else None
+        steepest = self.descent.steepest
+        relaxed = Descent.begin(problem, hidden_layer, steepest) if is_finite else None
         while relaxed is not None and relaxed.phase != "rest":
             relaxed = relaxed.advance(problem, settings)
             n_sweeps += relaxed.n_steps
             within_reach = relaxed.iterate.objective - _HORIZON * relaxed.decrease
             if within_reach >= self.best.objective:
                 break
-        if relaxed is not None and _is_better(relaxed.iterate, self.best):
+        if relaxed is not None and relaxed.iterate.objective < self.best.objective:
             return Search(relaxed.iterate, relaxed, gamma, "relax", n_sweeps, trial)
         return Search(self.best, self.descent, gamma, "relax", n_sweeps, trial)
-
-
-def _is_better(iterate: Iterate, best: Iterate) -> bool:
-    """Whether R is smaller, and not on a cliff: where R is that steep the network is unstable."""
-    steepness = float(np.linalg.norm(iterate.gradient))
-    allowed = max(1.0, float(np.linalg.norm(best.gradient)))
-    return iterate.objective < best.objective and steepness <= allowed

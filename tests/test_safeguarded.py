@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sktime_alm.solver import ALMSettings, ElmanProblem, Regularization, Status, solve
 from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.initialization import initialize
-from sktime_alm.solver.lagrangian import gradient
+from sktime_alm.solver.lagrangian import adjoint_multipliers, gradient
 from sktime_alm.solver.optimality import certify
 from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import iterate_at, metric
@@ -31,7 +31,8 @@ def make_problem(activation="elu", T=60, n=3, m=2, alpha=0.5, starts=(0,), seed=
 def test_the_reduced_gradient_is_that_of_the_objective_at_the_best_readout(case):
     problem = case.problem
     found = iterate_at(problem, case.point.parameters.hidden_layer)
-    blocks = gradient(problem, found.point, found.multipliers, gamma=0.0)
+    point = found.trial.point
+    blocks = gradient(problem, point, adjoint_multipliers(problem, point), gamma=0.0)
     scale = 1.0 + np.abs(found.gradient).max()
     np.testing.assert_allclose(
         found.gradient, blocks.parameters.hidden_layer, rtol=1e-9, atol=1e-10 * scale
@@ -58,9 +59,9 @@ def test_the_reduced_gradient_equals_finite_differences():
 def test_one_step_without_memory_is_the_damped_step_of_the_weight_block():
     problem, initial = make_problem()
     iterate = iterate_at(problem, initial.hidden_layer)
-    matrix = metric(problem, iterate.point)
+    matrix = metric(problem, iterate.trial)
     memory = LimitedMemory(iterate.hidden_layer)
-    memory.renew(np.linalg.cholesky(matrix))
+    memory.renew(np.linalg.inv(matrix))
     expected = -np.linalg.solve(matrix, iterate.gradient.T).T
     np.testing.assert_allclose(memory.direction(iterate.gradient), expected, rtol=1e-10, atol=1e-14)
 
@@ -99,7 +100,8 @@ def test_it_converges_to_a_kkt_point_where_the_objective_is_smooth(polished):
     assert result.status is Status.CONVERGED
     # judged afresh, from the network alone
     iterate = iterate_at(problem, result.parameters.hidden_layer)
-    again = certify(problem, iterate.point, iterate.multipliers, 1e-5)
+    point = iterate.trial.point
+    again = certify(problem, point, adjoint_multipliers(problem, point), 1e-5)
     assert again.residual <= 1e-5
 
 
@@ -167,7 +169,7 @@ def test_a_search_halves_recurrent_weights_that_overflow():
     steep = ElmanParameters(initial.A, W, np.abs(initial.V), np.ones(4), initial.c)
     with np.errstate(over="ignore", invalid="ignore"):
         assert iterate_at(problem, steep.hidden_layer) is None
-        search = Search.begin(problem, steep)
+        search = Search.begin(problem, problem.feasible_point(steep))
     assert np.isfinite(search.best.objective) and np.isfinite(search.best.gradient).all()
     np.testing.assert_array_equal(search.point.parameters.V, steep.V)
 

@@ -32,7 +32,7 @@ def safeguarded(
     def watched(*arguments):
         found = differentiate(*arguments)
         if found is not None:
-            trace.record(found.objective, found.point.parameters)
+            trace.record(found.objective, found.trial.point.parameters)
         return found
 
     with (
@@ -99,7 +99,7 @@ def variable_projection(problem: ElmanProblem, initial: ElmanParameters, trace: 
         iterate = iterate_at(problem, weights.reshape(shape).copy())
         if iterate is None:
             return _OVERFLOWN * max(1.0, trace.best), np.zeros_like(weights)
-        trace.record(iterate.objective, iterate.point.parameters)
+        trace.record(iterate.objective, iterate.trial.point.parameters)
         return iterate.objective, iterate.gradient.ravel()
 
     start = initial.hidden_layer.ravel()

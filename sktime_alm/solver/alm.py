@@ -132,8 +132,8 @@ def solve(
                 "initial gives a network that overflows on X; use smaller weights, in W above all"
             )
         if settings.method == "safeguarded":
-            search = Search.begin(problem, initial)
-            safeguarded_step = partial(_safeguarded_step, problem, settings)
+            search = Search.begin(problem, start)
+            safeguarded_step = partial(_safeguarded_step, settings)
             return _iterate(problem, safeguarded_step, search, best, settings, callback)
         level = _safeguard_level(settings, best.objective)
         state = _PaperState(
@@ -210,9 +210,9 @@ def _iterate(
     )
 
 
-def _safeguarded_step(problem: ElmanProblem, settings: ALMSettings, search: Search) -> _Step:
+def _safeguarded_step(settings: ALMSettings, search: Search) -> _Step:
     """An outer iteration of :class:`Search`; at its feasible points L is R."""
-    search = search.advance(problem, settings)
+    search = search.advance(settings)
     is_settled = search.is_settled(settings)
     objective = search.best.objective
     return _Step(

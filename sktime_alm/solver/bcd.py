@@ -45,8 +45,7 @@ def hidden_layer_gram(problem: ElmanProblem, h: Array, gram: Array) -> Array:
     r, last = h.shape[1], h[problem.ends]
     product = np.empty((r + problem.n_inputs + 1,) * 2)
     product[:r, :r] = gram - last.T @ last
-    product[:r, r:-1] = problem.previous_product(h, problem.X)
-    product[:r, -1] = h.sum(axis=0) - last.sum(axis=0)
+    product[:r, r:] = problem.previous_product(h, problem.inputs)
     product[r:, :r] = product[:r, r:].T
     product[r:, r:] = problem.input_gram
     return product
@@ -54,13 +53,17 @@ def hidden_layer_gram(problem: ElmanProblem, h: Array, gram: Array) -> Array:
 
 def solve_readout(problem: ElmanProblem, h: Array, gram: Array) -> Array:
     """[A c] of (3.14), of shape (m, r + 1), given h'h."""
-    r, totals, weight = h.shape[1], h.sum(axis=0), 2.0 / problem.n_samples
+    r, weight = h.shape[1], 2.0 / problem.n_samples
     product = np.empty((r + 1, r + 1))
-    product[:r, :r], product[r, :r], product[:r, r] = gram, totals, totals
+    product[:r, :r] = gram
+    product[:r, r] = product[r, :r] = problem.inputs[:, -1] @ h
     product[r, r] = problem.n_samples
-    rhs = np.vstack([h.T @ problem.Y, problem.Y.sum(axis=0)])
-    penalty = 2.0 * problem.regularization.of_readout(r)
-    return _solve_ridge(weight * product, penalty, weight * rhs).T
+    rhs = np.empty((r + 1, problem.n_outputs))
+    np.dot(h.T, problem.Y, out=rhs[:r])
+    rhs[r] = problem.output_totals
+    product *= weight
+    rhs *= weight
+    return _solve_ridge(product, 2.0 * problem.regularization.of_readout(r), rhs).T
 
 
 def update_hidden_states(
@@ -94,8 +97,8 @@ def update_hidden_states(
     D1 = D2 + gamma * (W.T @ W)
     ends = problem.ends
     # many right sides of few unknowns: a product with the inverse is many times faster
-    h = np.matmul(d, _inverse(D1), out=rows)
-    h[ends] = d[ends] @ _inverse(D2)
+    h = np.matmul(d, inverse_of(D1), out=rows)
+    h[ends] = d[ends] @ inverse_of(D2)
     return h
 
 
@@ -143,7 +146,7 @@ def _solve_ridge(gram: Array, penalty: Array, rhs: Array) -> Array:
     return _solve_positive_definite(gram, rhs)
 
 
-def _inverse(matrix: Array) -> Array:
+def inverse_of(matrix: Array) -> Array:
     """The inverse of a symmetric positive definite matrix; NaN if it is not one."""
     factor, info = dpotrf(matrix, lower=1)
     if info != 0:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from sktime_alm.solver import kernels
-from sktime_alm.solver._typing import Array
+from sktime_alm.solver._typing import Array, BoolArray
 from sktime_alm.solver.activations import Activation
 
 
@@ -87,6 +87,11 @@ class ElmanParameters:
         """[W V b], of shape (r, r + n + 1)."""
         return np.hstack([self.W, self.V, self.b[:, None]])
 
+    @property
+    def readout(self) -> Array:
+        """[A c], of shape (m, r + 1)."""
+        return np.hstack([self.A, self.c[:, None]])
+
     def is_finite(self) -> bool:
         """Whether every weight is a finite number."""
         return all(bool(np.isfinite(array).all()) for array in self.arrays())
@@ -127,20 +132,26 @@ def rollout(
     restart = np.zeros(parameters.hidden_size) if initial_state is None else initial_state
     is_start = np.zeros(len(X), dtype=bool)
     is_start[list(starts)] = True
+    u = X @ parameters.V.T + parameters.b
+    return u, complete_rollout(u, parameters.W, activation, restart, is_start)
 
+
+def complete_rollout(
+    u: Array, W: Array, activation: Activation, restart: Array, is_start: BoolArray
+) -> Array:
+    """Add W h_{t-1} to u = V x + b in place, and return h = sigma(u)."""
+    h = np.empty_like(u)
     # an unstable network overflows; the caller sees it in the result
     with np.errstate(over="ignore", invalid="ignore"):
-        u = X @ parameters.V.T + parameters.b
-        h = np.empty_like(u)
         if hasattr(activation, "kernel"):
-            W_T = np.ascontiguousarray(parameters.W.T)
+            W_T = np.ascontiguousarray(W.T)
             kernels.rollout(u, h, W_T, restart, is_start, *activation.kernel)
-            return u, h
+            return h
         state = restart
         for t in range(len(u)):
-            u[t] += parameters.W @ (restart if is_start[t] else state)
+            u[t] += W @ (restart if is_start[t] else state)
             h[t] = state = activation.value(u[t])
-    return u, h
+    return h
 
 
 def free_run(

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import njit
 
-from sktime_alm.solver._typing import Array, BoolArray
+from sktime_alm.solver._typing import Array, BoolArray, IntArray
 
 PIECEWISE_LINEAR = 0
 ELU = 1
@@ -38,10 +38,39 @@ def _sigma(u: float, kind: int, slope: float) -> float:
 
 
 @_compiled
-def _sigma_derivative(u: float, kind: int, slope: float) -> float:
-    if u > 0.0:
-        return 1.0
-    return math.exp(u) if kind == ELU else slope
+def _elu_derivative(u: float) -> float:
+    return 1.0 if u > 0.0 else math.exp(u)
+
+
+@njit(inline="always")
+def _add_rows(
+    out: Array, t: int, matrix: Array, index: IntArray, weights: Array, n_rows: int
+) -> None:
+    """Add to out[t] the weighted rows of a matrix, four at a time.
+
+    Index and weights reach three entries further than ``n_rows``; those weights are 0.
+    """
+    for k in range(0, n_rows, 4):
+        i0, i1, i2, i3 = index[k], index[k + 1], index[k + 2], index[k + 3]
+        w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+        for i in range(out.shape[1]):
+            out[t, i] += (w0 * matrix[i0, i] + w1 * matrix[i1, i]) + (
+                w2 * matrix[i2, i] + w3 * matrix[i3, i]
+            )
+
+
+@njit(inline="always")
+def _activate(h: Array, u: Array, t: int, kind: int, slope: float) -> None:
+    """h_t = sigma(u_t), without a branch on signs, which are as good as random."""
+    if kind == ELU:
+        for i in range(u.shape[1]):
+            h[t, i] = _sigma(u[t, i], kind, slope)
+    elif slope == 0.0:
+        for i in range(u.shape[1]):
+            h[t, i] = 0.0 if u[t, i] <= 0.0 else u[t, i]
+    else:
+        for i in range(u.shape[1]):
+            h[t, i] = u[t, i] * (slope if u[t, i] <= 0.0 else 1.0)
 
 
 @_compiled
@@ -50,15 +79,18 @@ def rollout(
 ) -> None:
     """Complete u = V x + b, given on entry, to W h_{t-1} + V x + b, and fill h = sigma(u)."""
     T, r = u.shape
+    index, weights = np.zeros(r + 3, np.intp), np.zeros(r + 3)
     for t in range(T):
-        state = restart if t == 0 or is_start[t] else h[t - 1]
+        is_first = t == 0 or is_start[t]
+        # half of all ReLU units are 0; a branch on each would be mispredicted as often
+        n_active = 0
         for j in range(r):
-            # half of all ReLU units are 0; a row of W' at a time keeps the inner loop contiguous
-            if state[j] != 0.0:
-                for i in range(r):
-                    u[t, i] += W_T[j, i] * state[j]
-        for i in range(r):
-            h[t, i] = _sigma(u[t, i], kind, slope)
+            state = restart[j] if is_first else h[t - 1, j]
+            index[n_active], weights[n_active] = j, state
+            n_active += 1 if state != 0.0 else 0
+        weights[n_active : n_active + 3] = 0.0
+        _add_rows(u, t, W_T, index, weights, n_active)
+        _activate(h, u, t, kind, slope)
 
 
 @_compiled
@@ -74,15 +106,144 @@ def adjoint(
 ) -> None:
     """Complete zeta = -2/T A'(A h + c - y), given on entry, by W' xi_{t+1}, and fill xi."""
     T, r = u.shape
+    index, weights = np.zeros(r + 3, np.intp), np.zeros(r + 3)
     for t in range(T - 1, -1, -1):
         if not is_end[t]:
+            n_active = 0
             for j in range(r):
-                if xi[t + 1, j] != 0.0:
-                    for i in range(r):
-                        zeta[t, i] += W[j, i] * xi[t + 1, j]
+                index[n_active], weights[n_active] = j, xi[t + 1, j]
+                n_active += 1 if xi[t + 1, j] != 0.0 else 0
+            weights[n_active : n_active + 3] = 0.0
+            _add_rows(zeta, t, W, index, weights, n_active)
+        if kind == ELU:
+            for i in range(r):
+                xi[t, i] = zeta[t, i] * _elu_derivative(u[t, i])
+        else:
+            for i in range(r):
+                xi[t, i] = zeta[t, i] * (1.0 if u[t, i] > 0.0 else slope)
         for i in range(r):
-            derivative = _sigma_derivative(u[t, i], kind, slope)
-            xi[t, i] = zeta[t, i] * derivative - 2.0 * l2_preactivation * u[t, i]
+            xi[t, i] -= 2.0 * l2_preactivation * u[t, i]
+
+
+@_compiled
+def _solve_positive_definite(matrix: Array, rhs: Array) -> bool:
+    """Replace rhs by the solution, and the lower triangle by the Cholesky factor.
+
+    False if the matrix is not positive definite, or not finite.
+    """
+    size, n_columns = rhs.shape
+    for j in range(size):
+        for k in range(j):
+            factor = matrix[j, k]
+            for i in range(j, size):
+                matrix[i, j] -= factor * matrix[i, k]
+        if not (0.0 < matrix[j, j] < math.inf):
+            return False
+        matrix[j:, j] /= math.sqrt(matrix[j, j])
+    for i in range(size):
+        for k in range(i):
+            for column in range(n_columns):
+                rhs[i, column] -= matrix[i, k] * rhs[k, column]
+        rhs[i] /= matrix[i, i]
+    for i in range(size - 1, -1, -1):
+        for k in range(i + 1, size):
+            for column in range(n_columns):
+                rhs[i, column] -= matrix[k, i] * rhs[k, column]
+        rhs[i] /= matrix[i, i]
+    return True
+
+
+@_compiled
+def _penalty(layer: Array, l2: Array) -> float:
+    """The weighted sum of squares, one weight for each column."""
+    total = 0.0
+    for i in range(layer.shape[0]):
+        for j in range(layer.shape[1]):
+            total += l2[j] * layer[i, j] * layer[i, j]
+    return total
+
+
+@_compiled
+def evaluate(
+    u: Array,
+    h: Array,
+    errors: Array,
+    inputs: Array,
+    Y: Array,
+    hidden_layer: Array,
+    is_start: BoolArray,
+    l2_hidden_layer: Array,
+    l2_readout: Array,
+    l2_preactivation: float,
+    kind: int,
+    slope: float,
+) -> tuple[Array, float, bool]:
+    """The best readout [A c] and R of a hidden layer; fills u, h and errors = y - A h - c.
+
+    The last outcome says whether the system of the readout could be solved.
+    """
+    T, r, m = len(inputs), len(hidden_layer), Y.shape[1]
+    np.dot(inputs, np.ascontiguousarray(hidden_layer[:, r:].T), u)
+    W_T = np.ascontiguousarray(hidden_layer[:, :r].T)
+    rollout(u, h, W_T, np.zeros(r), is_start, kind, slope)
+
+    weight = 2.0 / T
+    matrix, rhs = np.zeros((r + 1, r + 1)), np.zeros((r + 1, m))
+    matrix[:r, :r] = weight * np.dot(h.T, h)
+    rhs[:r] = weight * np.dot(h.T, Y)
+    matrix[r, r] = 2.0
+    for t in range(T):
+        for i in range(r):
+            matrix[r, i] += weight * h[t, i]
+        for i in range(m):
+            rhs[r, i] += weight * Y[t, i]
+    for i in range(r + 1):
+        matrix[i, i] += 2.0 * l2_readout[i]
+    is_regular = _solve_positive_definite(matrix, rhs)
+
+    np.dot(h, rhs[:r], errors)
+    loss = 0.0
+    for t in range(T):
+        for i in range(m):
+            errors[t, i] = Y[t, i] - errors[t, i] - rhs[r, i]
+            loss += errors[t, i] * errors[t, i]
+    squares = np.vdot(u.ravel(), u.ravel())
+    readout = np.ascontiguousarray(rhs.T)
+    penalty = _penalty(hidden_layer, l2_hidden_layer) + _penalty(readout, l2_readout)
+    objective = float(loss / T + penalty + l2_preactivation * squares)
+    return readout, objective, is_regular
+
+
+@_compiled
+def differentiate(
+    xi: Array,
+    zeta: Array,
+    inputs: Array,
+    hidden_layer: Array,
+    readout: Array,
+    u: Array,
+    h: Array,
+    errors: Array,
+    is_end: BoolArray,
+    l2_hidden_layer: Array,
+    l2_preactivation: float,
+    kind: int,
+    slope: float,
+) -> Array:
+    """The gradient of R in an evaluated hidden layer; fills xi and zeta, the adjoint recursion."""
+    T, r = u.shape
+    np.dot((2.0 / T) * errors, np.ascontiguousarray(readout[:, :r]), zeta)
+    W = np.ascontiguousarray(hidden_layer[:, :r])
+    adjoint(zeta, xi, u, W, is_end, l2_preactivation, kind, slope)
+    gradient = 2.0 * l2_hidden_layer * hidden_layer
+    gradient[:, r:] -= np.dot(xi.T, inputs)
+    gradient[:, :r] -= np.dot(xi[1:].T, h[:-1])
+    for t in range(T - 1):
+        if is_end[t]:
+            for i in range(r):
+                for j in range(r):
+                    gradient[i, j] += xi[t + 1, i] * h[t, j]
+    return gradient
 
 
 @_compiled

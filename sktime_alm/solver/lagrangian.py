@@ -42,21 +42,24 @@ def adjoint_multipliers(problem: ElmanProblem, point: Point) -> Multipliers:
     kink of sigma its derivative from the left is used.
     """
     parameters, h, u = point
-    l2 = problem.regularization.l2_preactivation
     zeta = (2.0 / problem.n_samples) * (problem.Y - parameters.outputs(h)) @ parameters.A
+    return Multipliers(backpropagate(problem, parameters.W, u, zeta), zeta)
+
+
+def backpropagate(problem: ElmanProblem, W: Array, u: Array, zeta: Array) -> Array:
+    """Complete zeta = -2/T A'(A h + c - y) by W' xi_{t+1} in place, and return xi."""
+    l2 = problem.regularization.l2_preactivation
     xi = np.empty_like(u)
-    is_end = np.zeros(len(u), dtype=bool)
-    is_end[problem.ends] = True
     if hasattr(problem.sigma, "kernel"):
-        W = np.ascontiguousarray(parameters.W)
-        kernels.adjoint(zeta, xi, u, W, is_end, l2, *problem.sigma.kernel)
-        return Multipliers(xi, zeta)
+        W = np.ascontiguousarray(W)
+        kernels.adjoint(zeta, xi, u, W, problem.is_end, l2, *problem.sigma.kernel)
+        return xi
     slope = problem.sigma.derivative(u)
     for t in reversed(range(len(u))):
-        if not is_end[t]:
-            zeta[t] += xi[t + 1] @ parameters.W
+        if not problem.is_end[t]:
+            zeta[t] += xi[t + 1] @ W
         xi[t] = zeta[t] * slope[t] - 2.0 * l2 * u[t]
-    return Multipliers(xi, zeta)
+    return xi
 
 
 class Gradient(NamedTuple):
@@ -111,17 +114,21 @@ def gradient(
     readout = np.hstack([2.0 * reg.l2_readout * A, 2.0 * reg.l2_readout_bias * c[:, None]])
     readout -= np.hstack([residual.T @ h, residual.sum(axis=0)[:, None]])
     of_parameters = ElmanParameters.from_layers(
-        gradient_in_hidden_layer(problem, point, xi), readout
+        gradient_in_hidden_layer(problem, parameters.hidden_layer, h, xi), readout
     )
     of_h = zeta - problem.fed_back(parameters.W, xi) - residual @ parameters.A
     return Gradient(of_parameters, of_h, 2.0 * reg.l2_preactivation * u + xi, zeta)
 
 
-def gradient_in_hidden_layer(problem: ElmanProblem, point: Point, xi: Array) -> Array:
+def gradient_in_hidden_layer(
+    problem: ElmanProblem, hidden_layer: Array, h: Array, xi: Array
+) -> Array:
     """The gradient of the plain Lagrangian in [W V b], of shape (r, r + n + 1)."""
-    parameters, h, _ = point
-    penalty = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, h.shape[1])
-    return penalty * parameters.hidden_layer - problem.regressor_product(h, xi).T
+    r = len(hidden_layer)
+    slope = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, r) * hidden_layer
+    slope[:, :r] -= problem.previous_product(h, xi).T
+    slope[:, r:] -= xi.T @ problem.inputs
+    return slope
 
 
 def lipschitz_constants(

@@ -45,7 +45,7 @@ def polish(
     """
     best, n_steps = iterate, 0
     shape = iterate.gradient.shape
-    factor = cholesky(metric(problem, iterate.point), lower=True)
+    factor = cholesky(metric(problem, iterate.trial), lower=True)
     scale = float(np.linalg.norm(solve_triangular(factor, iterate.gradient.T, lower=True)))
     if not scale > 0.0:
         return best, n_steps

@@ -13,83 +13,152 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.bcd import hidden_layer_gram, solve_readout
 from sktime_alm.solver.elman import ElmanParameters
-from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers, gradient_in_hidden_layer
+from sktime_alm.solver.lagrangian import backpropagate, gradient_in_hidden_layer
 from sktime_alm.solver.reformulation import ElmanProblem, Point
 
 
-class Iterate(NamedTuple):
-    """A feasible point with the best readout, its objective, multipliers and gradient in B."""
+class Trial(NamedTuple):
+    """The rollout of B with a readout [A c], its errors y - A h - c, and R."""
 
-    point: Point
+    hidden_layer: Array
+    readout: Array
+    u: Array
+    h: Array
+    errors: Array
     objective: float
-    multipliers: Multipliers
+
+    @property
+    def point(self) -> Point:
+        """As a feasible point s."""
+        parameters = ElmanParameters.from_layers(self.hidden_layer, self.readout)
+        return Point(parameters, self.h, self.u)
+
+
+class Iterate(NamedTuple):
+    """A trial with the multiplier xi of its adjoint recursion, and the gradient in B."""
+
+    trial: Trial
+    xi: Array
     gradient: Array
 
     @property
     def hidden_layer(self) -> Array:
         """B = [W V b]."""
-        return self.point.parameters.hidden_layer
+        return self.trial.hidden_layer
+
+    @property
+    def objective(self) -> float:
+        """R."""
+        return self.trial.objective
 
 
-def evaluate(problem: ElmanProblem, hidden_layer: Array) -> tuple[Point, float]:
-    """The rollout with the best readout, and R there; infinity if the network overflows."""
-    m, r = problem.n_outputs, len(hidden_layer)
-    parameters = ElmanParameters.from_layers(hidden_layer, np.zeros((m, r + 1)))
-    u, h = problem.rollout(parameters)
+def evaluate(problem: ElmanProblem, hidden_layer: Array) -> Trial | None:
+    """Roll out B and find its best readout; None if the network overflows."""
+    if not hasattr(problem.sigma, "kernel"):
+        return evaluate_states(problem, hidden_layer, *problem.rollout_of(hidden_layer))
+    reg, r = problem.regularization, len(hidden_layer)
+    # NumPy's large arrays lie on large pages
+    u, h, errors = (
+        np.empty((problem.n_samples, r)),
+        np.empty((problem.n_samples, r)),
+        np.empty(problem.Y.shape),
+    )
+    readout, objective, is_regular = kernels.evaluate(
+        u,
+        h,
+        errors,
+        problem.inputs,
+        problem.Y,
+        hidden_layer,
+        problem.is_start,
+        reg.of_hidden_layer(problem.n_inputs, r),
+        reg.of_readout(r),
+        reg.l2_preactivation,
+        *problem.sigma.kernel,
+    )
+    if not is_regular:
+        return evaluate_states(problem, hidden_layer, u, h)
+    found = Trial(hidden_layer, readout, u, h, errors, objective)
+    return found if np.isfinite(objective) else None
+
+
+def evaluate_states(problem: ElmanProblem, hidden_layer: Array, u: Array, h: Array) -> Trial | None:
+    """The same where the rollout of B is known."""
     gram = h.T @ h
-    if not np.isfinite(gram).all():
-        return Point(parameters, h, u), np.inf
-    readout = solve_readout(problem, h, gram)
-    point = Point(ElmanParameters.from_layers(hidden_layer, readout), h, u)
-    return point, problem.objective_at(point)
+    if not np.isfinite(gram.sum()):
+        return None
+    readout, r = solve_readout(problem, h, gram), len(hidden_layer)
+    errors = problem.Y - np.dot(h, readout[:, :r].T)
+    errors -= readout[:, r]
+    objective = problem.objective_of(hidden_layer, readout, errors, u)
+    if not np.isfinite(objective):
+        return None
+    return Trial(hidden_layer, readout, u, h, errors, objective)
+
+
+def differentiate(problem: ElmanProblem, trial: Trial, steepest: float = np.inf) -> Iterate | None:
+    """Complete a trial by its adjoint multipliers and its gradient.
+
+    None if they overflow, as they may where the rollout does not, or if the norm of the
+    gradient is above ``steepest``: R is a cliff where the recurrence is unstable.
+    """
+    hidden_layer, readout, u, h, errors, _ = trial
+    r = len(hidden_layer)
+    if hasattr(problem.sigma, "kernel"):
+        reg = problem.regularization
+        xi, zeta = np.empty_like(u), np.empty_like(u)
+        gradient = kernels.differentiate(
+            xi,
+            zeta,
+            problem.inputs,
+            *trial[:-1],
+            problem.is_end,
+            reg.of_hidden_layer(problem.n_inputs, r),
+            reg.l2_preactivation,
+            *problem.sigma.kernel,
+        )
+    else:
+        zeta = np.dot((2.0 / problem.n_samples) * errors, readout[:, :r])
+        xi = backpropagate(problem, hidden_layer[:, :r], u, zeta)
+        gradient = gradient_in_hidden_layer(problem, hidden_layer, h, xi)
+    squared_steepness = np.vdot(gradient, gradient)
+    if not (np.isfinite(squared_steepness) and squared_steepness <= steepest**2):
+        return None
+    return Iterate(trial, xi, gradient)
 
 
 def iterate_at(
     problem: ElmanProblem, hidden_layer: Array, steepest: float = np.inf
 ) -> Iterate | None:
     """The rollout of a hidden layer with all that a step needs; None as in differentiate."""
-    point, objective = evaluate(problem, hidden_layer)
-    return differentiate(problem, point, objective, steepest) if np.isfinite(objective) else None
+    trial = evaluate(problem, hidden_layer)
+    return None if trial is None else differentiate(problem, trial, steepest)
 
 
-def differentiate(
-    problem: ElmanProblem, point: Point, objective: float, steepest: float = np.inf
-) -> Iterate | None:
-    """Complete a point of :func:`evaluate` by its adjoint multipliers and its gradient.
-
-    None if they overflow, as they may where the rollout does not, or if the norm of the
-    gradient is above ``steepest``: R is a cliff where the recurrence is unstable.
-    """
-    multipliers = adjoint_multipliers(problem, point)
-    gradient = gradient_in_hidden_layer(problem, point, multipliers.xi)
-    steepness = np.linalg.norm(gradient)
-    if not (np.isfinite(steepness) and steepness <= steepest):
-        return None
-    return Iterate(point, objective, multipliers, gradient)
-
-
-def penalty_of(problem: ElmanProblem, point: Point) -> float:
+def penalty_of(problem: ElmanProblem, trial: Trial) -> float:
     """The penalty at which the augmented Lagrangian is as curved in u as the data term.
 
     2/T times the mean squared norm of a column of A. Much less and the auxiliary states
     fit the noise, much more and a step is short.
     """
-    A = point.parameters.A
-    return max(2.0 / problem.n_samples * float(np.vdot(A, A)) / A.shape[1], np.finfo(float).tiny)
+    A = trial.readout[:, :-1]
+    curvature = 2.0 / problem.n_samples * float(np.einsum("ij,ij->", A, A)) / A.shape[1]
+    return max(curvature, np.finfo(float).tiny)
 
 
-def metric(problem: ElmanProblem, point: Point) -> Array:
+def metric(problem: ElmanProblem, trial: Trial) -> Array:
     """The matrix of the weight block (3.14), damped: gamma P'P + 2 Lambda + mean diagonal.
 
     It is what the augmented Lagrangian is curved by in a row of B. The damping, a
     proximal term of the size of the mean curvature, keeps directions that the states
     hardly visit from being stepped along far.
     """
-    h, reg = point.h, problem.regularization
-    matrix = penalty_of(problem, point) * hidden_layer_gram(problem, h, h.T @ h)
+    h, reg = trial.h, problem.regularization
+    matrix = penalty_of(problem, trial) * hidden_layer_gram(problem, h, h.T @ h)
     matrix.flat[:: len(matrix) + 1] += 2.0 * reg.of_hidden_layer(problem.n_inputs, h.shape[1])
     matrix.flat[:: len(matrix) + 1] += max(np.trace(matrix) / len(matrix), np.finfo(float).tiny)
     return matrix

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from sktime_alm.solver._typing import Array
+from sktime_alm.solver._typing import Array, BoolArray
 from sktime_alm.solver._validation import check_count, check_matrix, check_nonnegative
 from sktime_alm.solver.activations import Activation, get_activation
-from sktime_alm.solver.elman import ElmanParameters, rollout
+from sktime_alm.solver.elman import ElmanParameters, complete_rollout
 
 
 class Point(NamedTuple):
@@ -94,22 +94,25 @@ class Regularization:
 
     def of_hidden_layer(self, n_inputs: int, hidden_size: int) -> Array:
         """Weights of the columns of [W V b], shape (r + n + 1,)."""
-        columns = [self.l2_recurrent, self.l2_input, self.l2_bias]
-        return np.repeat(columns, [hidden_size, n_inputs, 1])
+        weights = self.l2_recurrent, self.l2_input, self.l2_bias
+        return _spread(weights, (hidden_size, n_inputs, 1))
 
     def of_readout(self, hidden_size: int) -> Array:
         """Weights of the columns of [A c], shape (r + 1,)."""
-        return np.repeat([self.l2_readout, self.l2_readout_bias], [hidden_size, 1])
+        return _spread((self.l2_readout, self.l2_readout_bias), (hidden_size, 1))
 
     def value(self, parameters: ElmanParameters, u: Array) -> float:
         """P(z, u)."""
-        A, W, V, b, c = parameters.arrays()
-        return (
-            self.l2_readout * _squared_norm(A)
-            + self.l2_recurrent * _squared_norm(W)
-            + self.l2_input * _squared_norm(V)
-            + self.l2_bias * _squared_norm(b)
-            + self.l2_readout_bias * _squared_norm(c)
+        return self.of_layers(parameters.hidden_layer, parameters.readout, u)
+
+    def of_layers(self, hidden_layer: Array, readout: Array, u: Array) -> float:
+        """P(z, u) of [W V b] and [A c]."""
+        r, width = hidden_layer.shape
+        squares = (np.einsum("ij,ij->j", layer, layer) for layer in (hidden_layer, readout))
+        of_hidden_layer, of_readout = squares
+        return float(
+            self.of_hidden_layer(width - r - 1, r) @ of_hidden_layer
+            + self.of_readout(r) @ of_readout
             + self.l2_preactivation * _squared_norm(u)
         )
 
@@ -184,10 +187,31 @@ class ElmanProblem:
         return np.append(np.asarray(self.starts[1:], dtype=int), self.n_samples) - 1
 
     @cached_property
+    def is_start(self) -> BoolArray:
+        """Whether a row is the first of a sequence."""
+        flags = np.zeros(self.n_samples, dtype=bool)
+        flags[list(self.starts)] = True
+        return flags
+
+    @cached_property
+    def is_end(self) -> BoolArray:
+        """Whether a row is the last of a sequence."""
+        return np.roll(self.is_start, -1)
+
+    @cached_property
+    def inputs(self) -> Array:
+        """[X 1], of shape (T, n + 1): what V and b act on."""
+        return np.hstack([self.X, np.ones((self.n_samples, 1))])
+
+    @cached_property
     def input_gram(self) -> Array:
         """[X 1]'[X 1], of shape (n + 1, n + 1): it never changes."""
-        totals = self.X.sum(axis=0)
-        return np.block([[self.X.T @ self.X, totals[:, None]], [totals, float(self.n_samples)]])
+        return self.inputs.T @ self.inputs
+
+    @cached_property
+    def output_totals(self) -> Array:
+        """The sums of the columns of Y."""
+        return self.Y.sum(axis=0)
 
     def check_parameters(self, parameters: ElmanParameters, name: str = "parameters") -> None:
         """Raise a ValueError unless the parameters are finite and fit the data."""
@@ -204,7 +228,14 @@ class ElmanProblem:
 
     def rollout(self, parameters: ElmanParameters) -> tuple[Array, Array]:
         """The feasible (u, h) of these parameters, each of shape (T, r)."""
-        return rollout(parameters, self.sigma, self.X, self.starts)
+        return self.rollout_of(parameters.hidden_layer)
+
+    def rollout_of(self, hidden_layer: Array) -> tuple[Array, Array]:
+        """The feasible (u, h) of the hidden layer [W V b]."""
+        r = len(hidden_layer)
+        u = self.inputs @ hidden_layer[:, r:].T
+        restart = np.zeros(r)
+        return u, complete_rollout(u, hidden_layer[:, :r], self.sigma, restart, self.is_start)
 
     def feasible_point(self, parameters: ElmanParameters) -> Point:
         """The point s = (z, h, u) with both constraints satisfied."""
@@ -217,10 +248,16 @@ class ElmanProblem:
 
     def objective_at(self, point: Point) -> float:
         """R(s) of (2.6) at a point, feasible or not; infinity if it is not finite."""
+        parameters, h, u = point
         with np.errstate(over="ignore", invalid="ignore"):
-            loss = _squared_norm(self.Y - point.parameters.outputs(point.h)) / self.n_samples
-            value = loss + self.regularization.value(point.parameters, point.u)
+            errors = self.Y - parameters.outputs(h)
+            value = self.objective_of(parameters.hidden_layer, parameters.readout, errors, u)
         return value if np.isfinite(value) else np.inf
+
+    def objective_of(self, hidden_layer: Array, readout: Array, errors: Array, u: Array) -> float:
+        """R given [W V b], [A c], the errors y - A h - c and u."""
+        loss = _squared_norm(errors) / self.n_samples
+        return loss + self.regularization.of_layers(hidden_layer, readout, u)
 
     def recurrent_drive(self, W: Array, h: Array) -> Array:
         """W h_{t-1} of every row, 0 at the start of each sequence; shape (T, r)."""
@@ -246,13 +283,11 @@ class ElmanProblem:
 
     def regressor_product(self, h: Array, rows: Array) -> Array:
         """P' rows, the rows of P being [h_{t-1}; x_t; 1] as in (3.14)."""
-        return np.vstack([self.previous_product(h, rows), self.X.T @ rows, rows.sum(axis=0)])
+        return np.vstack([self.previous_product(h, rows), self.inputs.T @ rows])
 
     def input_drive(self, parameters: ElmanParameters) -> Array:
         """V x_t + b of every row; shape (T, r)."""
-        drive = self.X @ parameters.V.T
-        drive += parameters.b
-        return drive
+        return self.inputs @ np.column_stack([parameters.V, parameters.b]).T
 
     def drive(self, parameters: ElmanParameters, h: Array) -> Array:
         """W h_{t-1} + V x_t + b of every row, from given hidden states; shape (T, r)."""
@@ -265,6 +300,14 @@ class ElmanProblem:
         C1 = point.u - self.drive(point.parameters, point.h)
         C2 = point.h - self.sigma.value(point.u)
         return C1, C2
+
+
+@lru_cache(maxsize=256)
+def _spread(weights: tuple[float, ...], counts: tuple[int, ...]) -> Array:
+    """Each weight as often as its count says; asked for in every evaluation of R."""
+    columns = np.repeat(weights, counts)
+    columns.setflags(write=False)
+    return columns
 
 
 def _squared_norm(array: Array) -> float:

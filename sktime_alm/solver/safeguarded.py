@@ -13,21 +13,22 @@ kept if it leads to a smaller R.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf
 
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.bcd import sweep
-from sktime_alm.solver.elman import ElmanParameters
-from sktime_alm.solver.lagrangian import Multipliers
+from sktime_alm.solver.bcd import inverse_of, sweep
+from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import (
     Iterate,
+    Trial,
     differentiate,
     evaluate,
-    iterate_at,
+    evaluate_states,
     metric,
     penalty_of,
 )
@@ -74,7 +75,7 @@ def accelerated_steps(
         Fewer than ``max_steps`` if not even the damped step of the weight block lowers R: at
         a stationary point, at a kink, or where rounding hides the decrease.
     """
-    memory.renew(_factor_of_metric(problem, iterate))
+    memory.renew(inverse_of(metric(problem, iterate.trial)))
     n_steps = 0
     while n_steps < max_steps:
         following = _line_search(problem, iterate, memory.direction(iterate.gradient), steepest)
@@ -82,7 +83,7 @@ def accelerated_steps(
             break
         if following is None:
             memory = LimitedMemory(iterate.hidden_layer)
-            memory.renew(_factor_of_metric(problem, iterate))
+            memory.renew(inverse_of(metric(problem, iterate.trial)))
             continue
         memory.append(
             following.hidden_layer - iterate.hidden_layer, following.gradient - iterate.gradient
@@ -90,10 +91,6 @@ def accelerated_steps(
         iterate = following
         n_steps += 1
     return iterate, memory, n_steps
-
-
-def _factor_of_metric(problem: ElmanProblem, iterate: Iterate) -> Array:
-    return dpotrf(metric(problem, iterate.point), lower=1)[0]
 
 
 def _line_search(
@@ -109,17 +106,19 @@ def _line_search(
         return None
     found, length, low, high = None, 1.0, 0.0, np.inf
     for _ in range(_MAX_TRIALS):
-        point, objective = evaluate(problem, iterate.hidden_layer + length * direction)
-        rise = objective - iterate.objective
+        trial = evaluate(problem, iterate.hidden_layer + length * direction)
+        rise = np.inf if trial is None else trial.objective - iterate.objective
         is_low = rise <= _SUFFICIENT_DECREASE * length * slope and rise < 0.0
-        trial = differentiate(problem, point, objective, steepest) if is_low else None
-        if trial is None:
+        following = None
+        if trial is not None and is_low:
+            following = differentiate(problem, trial, steepest)
+        if following is None:
             high = length
         else:
-            if found is None or trial.objective < found.objective:
-                found = trial
-            if float(np.vdot(trial.gradient, direction)) >= _FLATTENING * slope:
-                return trial
+            if found is None or following.objective < found.objective:
+                found = following
+            if float(np.vdot(following.gradient, direction)) >= _FLATTENING * slope:
+                return following
             low = length
         if low == 0.0:
             # the minimiser of the parabola through what is known, within bounds
@@ -147,19 +146,21 @@ class Descent(NamedTuple):
 
     @classmethod
     def begin(
-        cls, problem: ElmanProblem, hidden_layer: Array, steepest: float | None = None
+        cls, problem: ElmanProblem, trial: Trial | None, steepest: float | None = None
     ) -> Descent | None:
-        """At the rollout of a hidden layer; None if it overflows or is too steep.
+        """At a trial; None if it overflows or is too steep.
 
         Without a limit given, it is a multiple of the objective and the gradient there.
         """
-        iterate = iterate_at(problem, hidden_layer, np.inf if steepest is None else steepest)
+        if trial is None:
+            return None
+        iterate = differentiate(problem, trial, np.inf if steepest is None else steepest)
         if iterate is None:
             return None
         if steepest is None:
             steepness = float(np.linalg.norm(iterate.gradient))
             steepest = _STEEPEST * max(iterate.objective, steepness)
-        return cls(iterate, LimitedMemory(hidden_layer), steepest)
+        return cls(iterate, LimitedMemory(iterate.hidden_layer), steepest)
 
     def advance(self, problem: ElmanProblem, settings: ALMSettings) -> Descent:
         """One outer iteration: accelerated steps in one metric, or a polish."""
@@ -204,74 +205,84 @@ def relax(problem: ElmanProblem, iterate: Iterate, trial: int) -> tuple[Array, i
     n_sweeps : int
     """
     # multiples of the inverses of the plastic number and its square fill a square evenly
-    gamma = penalty_of(problem, iterate.point) * 10.0 ** (-1.0 + 3.0 * (0.7548776662 * trial % 1.0))
+    gamma = penalty_of(problem, iterate.trial) * 10.0 ** (-1.0 + 3.0 * (0.7548776662 * trial % 1.0))
     n_sweeps = 1 + int(20.0 * (0.5698402910 * trial % 1.0))
-    point, none = iterate.point, Multipliers.zeros(*iterate.point.h.shape)
+    point, none = iterate.trial.point, Multipliers.zeros(*iterate.trial.h.shape)
     for _ in range(n_sweeps):
         point = sweep(problem, point, none, gamma, 1e-5 * gamma)
     return point.parameters.hidden_layer, n_sweeps
 
 
-class Search(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Search:
     """The state between two outer iterations: the best point, and how it is being improved.
 
     ``phase`` is what the last outer iteration did: "alm", "polish" or "relax".
     """
 
+    problem: ElmanProblem
     best: Iterate
     descent: Descent
-    gamma: float
     phase: str = "alm"
     n_sweeps: int = 0
     n_relaxations: int = 0
 
     @classmethod
-    def begin(cls, problem: ElmanProblem, initial: ElmanParameters) -> Search:
-        """At the rollout of initial weights with the best readout.
+    def begin(cls, problem: ElmanProblem, start: Point) -> Search:
+        """At a feasible point, with the best readout in place of its own.
 
         The recurrent weights are halved until neither the rollout nor its gradient, which
         is larger by far, overflows.
         """
-        hidden_layer = initial.hidden_layer
-        descent = Descent.begin(problem, hidden_layer)
+        hidden_layer = start.parameters.hidden_layer
+        descent = Descent.begin(problem, evaluate_states(problem, hidden_layer, start.u, start.h))
         while descent is None:
             hidden_layer[:, : len(hidden_layer)] *= 0.5
-            descent = Descent.begin(problem, hidden_layer)
-        return cls(descent.iterate, descent, penalty_of(problem, descent.iterate.point))
+            descent = Descent.begin(problem, evaluate(problem, hidden_layer))
+        return cls(problem, descent.iterate, descent)
 
-    @property
+    @cached_property
     def point(self) -> Point:
         """The best feasible point."""
-        return self.best.point
+        return self.best.trial.point
 
-    @property
+    @cached_property
     def multipliers(self) -> Multipliers:
         """The adjoint multipliers there."""
-        return self.best.multipliers
+        return adjoint_multipliers(self.problem, self.point)
+
+    @cached_property
+    def gamma(self) -> float:
+        """The penalty of the metric there."""
+        return penalty_of(self.problem, self.best.trial)
 
     def is_settled(self, settings: ALMSettings) -> bool:
         """Whether the descent has come to rest and every relaxation has been tried."""
         return self.descent.phase == "rest" and self.n_relaxations >= settings.n_relaxations
 
-    def advance(self, problem: ElmanProblem, settings: ALMSettings) -> Search:
+    def advance(self, settings: ALMSettings) -> Search:
         """One outer iteration."""
-        gamma = penalty_of(problem, self.best.point)
+        problem = self.problem
         if self.descent.phase != "rest":
-            descent = self.descent.advance(problem, settings)
-            phase, relaxations = self.descent.phase, self.n_relaxations
-            return Search(descent.iterate, descent, gamma, phase, descent.n_steps, relaxations)
+            descent, phase = self.descent.advance(problem, settings), self.descent.phase
+            return Search(
+                problem, descent.iterate, descent, phase, descent.n_steps, self.n_relaxations
+            )
 
         trial = self.n_relaxations + 1
         hidden_layer, n_sweeps = relax(problem, self.best, trial)
         is_finite = bool(np.isfinite(hidden_layer).all())
         steepest = self.descent.steepest
-        relaxed = Descent.begin(problem, hidden_layer, steepest) if is_finite else None
+        relaxed = None
+        if is_finite:
+            relaxed = Descent.begin(problem, evaluate(problem, hidden_layer), steepest)
         while relaxed is not None and relaxed.phase != "rest":
             relaxed = relaxed.advance(problem, settings)
             n_sweeps += relaxed.n_steps
             within_reach = relaxed.iterate.objective - _HORIZON * relaxed.decrease
             if within_reach >= self.best.objective:
                 break
+        after = replace(self, phase="relax", n_sweeps=n_sweeps, n_relaxations=trial)
         if relaxed is not None and relaxed.iterate.objective < self.best.objective:
-            return Search(relaxed.iterate, relaxed, gamma, "relax", n_sweeps, trial)
-        return Search(self.best, self.descent, gamma, "relax", n_sweeps, trial)
+            return replace(after, best=relaxed.iterate, descent=relaxed)
+        return after

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg.blas import dsymv, dsyr2, dtrsv
-from scipy.linalg.lapack import dpotrs
 
 from sktime_alm.solver._typing import Array
 
@@ -35,27 +34,29 @@ class LimitedMemory:
         self._shape = hidden_layer.shape
         n_weights = hidden_layer.size
         n_pairs = _N_PAIRS if n_weights <= _LARGEST_MATRIX else _N_PAIRS_OF_MANY_WEIGHTS
-        self._size = 0
-        self._S, self._Y, self._Z = (np.empty((n_pairs, n_weights)) for _ in range(3))
-        self._U, self._YZ = np.zeros((n_pairs, n_pairs)), np.zeros((n_pairs, n_pairs))
-        self._factor: Array
+        # the pairs are a window that moves through arrays of twice their number, so that old
+        # ones are seldom moved out of the way
+        self._n_pairs, self._window = n_pairs, slice(0, 0)
+        self._S, self._Y, self._Z = (np.empty((2 * n_pairs, n_weights)) for _ in range(3))
+        self._U, self._YZ = np.zeros((2 * n_pairs,) * 2), np.zeros((2 * n_pairs,) * 2)
+        self._inverse_metric: Array
 
-    def renew(self, factor: Array) -> None:
-        """Take over a metric, given by its lower Cholesky factor."""
-        self._factor, k = factor, self._size
-        self._Z[:k] = self._solve(self._Y[:k])
-        self._YZ[:k, :k] = self._Y[:k] @ self._Z[:k].T
+    def renew(self, inverse_metric: Array) -> None:
+        """Take over a metric, given by its inverse."""
+        self._inverse_metric, window = inverse_metric, self._window
+        self._Z[window] = self._apply_inverse(self._Y[window])
+        self._YZ[window, window] = self._Y[window] @ self._Z[window].T
 
     def direction(self, gradient: Array) -> Array:
         """-H gradient."""
-        vector, k = gradient.ravel(), self._size
-        image = self._solve(vector)
-        if k == 0:
+        vector, window = gradient.ravel(), self._window
+        image = self._apply_inverse(vector)
+        if self.is_empty:
             return -image.reshape(self._shape)
-        S, Z, U = self._S[:k], self._Z[:k], self._U[:k, :k]
-        scale = float(U[-1, -1] / self._YZ[k - 1, k - 1])
+        S, Z, U, YZ = self._S[window], self._Z[window], *self._small()
+        scale = float(U[-1, -1] / YZ[-1, -1])
         solved = dtrsv(U, S @ vector)
-        inner = self._U.diagonal()[:k] * solved + scale * (self._YZ[:k, :k] @ solved - Z @ vector)
+        inner = U.diagonal() * solved + scale * (YZ @ solved - Z @ vector)
         image = scale * (image - solved @ Z) + dtrsv(U, inner, trans=1) @ S
         return -image.reshape(self._shape)
 
@@ -63,23 +64,25 @@ class LimitedMemory:
         """Keep a pair, if R is convex enough along it, in place of the oldest."""
         if not _is_convex(step, change):
             return
-        if self._size == len(self._S):
+        first, k = self._window.start, self._window.stop
+        if k == len(self._S):
+            first, k = 0, self._n_pairs - 1
             for array in (self._S, self._Y, self._Z):
-                array[:-1] = array[1:]
+                array[:k] = array[-k:]
             for array in (self._U, self._YZ):
-                array[:-1, :-1] = array[1:, 1:]
-            self._size -= 1
-        k = self._size
+                array[:k, :k] = array[-k:, -k:]
+        first = max(first, k + 1 - self._n_pairs)
+        self._window = window = slice(first, k + 1)
         self._S[k], self._Y[k] = step.ravel(), change.ravel()
-        self._Z[k] = self._solve(self._Y[k])
-        self._U[: k + 1, k] = self._S[: k + 1] @ self._Y[k]
-        self._YZ[k, : k + 1] = self._YZ[: k + 1, k] = self._Y[: k + 1] @ self._Z[k]
-        self._size += 1
+        self._Z[k] = self._apply_inverse(self._Y[k])
+        self._U[window, k] = self._S[window] @ self._Y[k]
+        self._U[k, first:k] = 0.0
+        self._YZ[k, window] = self._YZ[window, k] = self._Y[window] @ self._Z[k]
 
     @property
     def is_empty(self) -> bool:
         """Whether it holds no pair."""
-        return self._size == 0
+        return self._window.stop == 0
 
     def to_full(self) -> Memory:
         """Memory of all pairs from now on, or this one where its matrix would be large."""
@@ -88,26 +91,31 @@ class LimitedMemory:
 
     def _matrix(self) -> Array:
         """H itself, H0 scaled so that it underrates the inverse curvature of no pair."""
-        (r, width), k = self._shape, self._size
-        scale = float(np.max(self._U.diagonal()[:k] / self._YZ.diagonal()[:k]))
-        block = scale * dpotrs(self._factor, np.eye(width), lower=1)[0]
+        (r, width), window = self._shape, self._window
+        U, YZ = self._small()
+        scale = float(np.max(U.diagonal() / YZ.diagonal()))
         matrix = np.zeros((r * width, r * width), order="F")
         for i in range(r):
             rows = slice(i * width, (i + 1) * width)
-            matrix[rows, rows] = block
-        inverse = np.linalg.inv(self._U[:k, :k])
-        core = np.diag(self._U.diagonal()[:k]) + scale * self._YZ[:k, :k]
-        S, Z = self._S[:k], scale * (inverse.T @ self._Z[:k])
+            matrix[rows, rows] = scale * self._inverse_metric
+        inverse = np.linalg.inv(U)
+        core = np.diag(U.diagonal()) + scale * YZ
+        S, Z = self._S[window], scale * (inverse.T @ self._Z[window])
         crossed = S.T @ Z
         matrix += S.T @ (inverse.T @ core @ inverse @ S)
         matrix -= crossed
         matrix -= crossed.T
         return matrix
 
-    def _solve(self, vectors: Array) -> Array:
+    def _small(self) -> tuple[Array, Array]:
+        """U and Y Z'."""
+        window = self._window
+        return self._U[window, window], self._YZ[window, window]
+
+    def _apply_inverse(self, vectors: Array) -> Array:
         """H0 applied to vectors that are the rows of an array, or to one."""
         rows = vectors.reshape(-1, self._shape[1])
-        return dpotrs(self._factor, rows.T, lower=1)[0].T.reshape(vectors.shape)
+        return np.dot(rows, self._inverse_metric).reshape(vectors.shape)
 
 
 class FullMemory:
@@ -122,7 +130,7 @@ class FullMemory:
     def __init__(self, matrix: Array) -> None:
         self._matrix = matrix
 
-    def renew(self, factor: Array) -> None:
+    def renew(self, inverse_metric: Array) -> None:
         """Nothing: what has been learned takes the place of the metric."""
 
     def to_full(self) -> Memory:

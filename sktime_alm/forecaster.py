@@ -67,6 +67,9 @@ class ALMElmanForecaster(BaseForecaster):
         are only centred.
     random_state : int, numpy Generator or RandomState, optional
         Seed of the initial weights.
+    n_jobs : int, optional
+        Number of starts that train at a time, in threads; -1 uses all cores. The outcome
+        does not depend on it. A fit with one start is single-threaded.
     verbose : int, default=0
         1 shows a progress bar, 2 logs a line an iteration at level INFO to the logger
         "sktime_alm".
@@ -186,6 +189,7 @@ class ALMElmanForecaster(BaseForecaster):
         n_init: int = 1,
         standardize: bool = True,
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
         verbose: int = 0,
         callback: Callback | None = None,
         solver_options: Mapping[str, Any] | None = None,
@@ -201,6 +205,7 @@ class ALMElmanForecaster(BaseForecaster):
         self.n_init = n_init
         self.standardize = standardize
         self.random_state = random_state
+        self.n_jobs = n_jobs
         self.verbose = verbose
         self.callback = callback
         self.solver_options = solver_options
@@ -345,6 +350,7 @@ class ALMElmanForecaster(BaseForecaster):
             "initialization": self.initialization,
             "n_init": self.n_init,
             "random_state": self.random_state,
+            "n_jobs": self.n_jobs,
             "method": self.method,
             "initial": initial,
             **options,

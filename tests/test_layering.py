@@ -48,6 +48,7 @@ ELSEWHERE = {
     "tqdm": {"progress"},
     "sklearn": {"forecaster"},
     "threadpoolctl": {"solver.alm"},
+    "joblib": {"solver.training"},
 }
 # inside functions (or for type checkers) only: the module works without the package
 ON_USE = {

@@ -169,7 +169,7 @@ def test_a_search_halves_recurrent_weights_that_overflow():
     steep = ElmanParameters(initial.A, W, np.abs(initial.V), np.ones(4), initial.c)
     with np.errstate(over="ignore", invalid="ignore"):
         assert iterate_at(problem, steep.hidden_layer) is None
-        search = Search.begin(problem, problem.feasible_point(steep))
+        search = Search.begin(problem, steep)
     assert np.isfinite(search.best.objective) and np.isfinite(search.best.gradient).all()
     np.testing.assert_array_equal(search.point.parameters.V, steep.V)
 

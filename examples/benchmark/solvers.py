@@ -12,8 +12,7 @@ from timing import Diverged, Stopped, Trace
 
 from sktime_alm.solver import ALMSettings, ElmanParameters, ElmanProblem, Status, reduced, solve
 from sktime_alm.solver import safeguarded as safeguarded_module
-from sktime_alm.solver.lagrangian import adjoint_multipliers, gradient
-from sktime_alm.solver.reduced import iterate_at
+from sktime_alm.solver.reduced import Trial, differentiate, iterate_at
 
 Solver = Callable[[ElmanProblem, ElmanParameters, Trace], None]
 
@@ -27,7 +26,6 @@ def safeguarded(
     problem: ElmanProblem, initial: ElmanParameters, trace: Trace, **settings: object
 ) -> None:
     """Our method. Every network that it evaluates and would keep counts, as for the rivals."""
-    differentiate = reduced.differentiate
 
     def watched(*arguments):
         found = differentiate(*arguments)
@@ -39,7 +37,10 @@ def safeguarded(
         patch.object(reduced, "differentiate", watched),
         patch.object(safeguarded_module, "differentiate", watched),
     ):
-        found = solve(problem, initial, ALMSettings(max_iter=_UNLIMITED, **settings))
+        # a search that finds nothing to evaluate ends in time, too
+        is_over = lambda _: trace.seconds > trace.budget  # noqa: E731
+        settings = ALMSettings(max_iter=_UNLIMITED, **settings)
+        found = solve(problem, initial, settings, is_over)
     check(found.status)
 
 
@@ -65,30 +66,29 @@ def check(status: Status) -> None:
 
 
 def lbfgs(problem: ElmanProblem, initial: ElmanParameters, trace: Trace) -> None:
-    """SciPy's L-BFGS-B on all weights."""
+    """SciPy's L-BFGS-B on all weights, with our compiled rollout and gradient."""
     r, k = initial.hidden_size, initial.hidden_layer.size
+    ridge = 2.0 * problem.regularization.of_readout(r)
 
     def objective_and_gradient(weights):
-        parameters = ElmanParameters.from_layers(
-            weights[:k].reshape(r, -1).copy(), weights[k:].reshape(problem.n_outputs, -1).copy()
-        )
-        point = problem.feasible_point(parameters)
-        objective = problem.objective_at(point)
-        if not np.isfinite(objective):
+        hidden_layer = weights[:k].reshape(r, -1).copy()
+        readout = weights[k:].reshape(problem.n_outputs, -1).copy()
+        u, h = problem.rollout_of(hidden_layer)
+        errors = problem.Y - np.dot(h, readout[:, :r].T) - readout[:, r]
+        objective = problem.objective_of(hidden_layer, readout, errors, u)
+        trial = Trial(hidden_layer, readout, u, h, errors, objective)
+        iterate = differentiate(problem, trial) if np.isfinite(objective) else None
+        if iterate is None:
             return _OVERFLOWN * max(1.0, trace.best), np.zeros_like(weights)
-        trace.record(objective, parameters)
-        multipliers = adjoint_multipliers(problem, point)
-        slope = gradient(problem, point, multipliers, 0.0).parameters
-        flat = np.concatenate([slope.hidden_layer.ravel(), readout(slope).ravel()])
-        return objective, np.where(np.isfinite(flat), flat, 0.0)
+        trace.record(objective, trial.point.parameters)
+        scaled = (2.0 / problem.n_samples) * errors
+        slope = ridge * readout
+        slope[:, :r] -= np.dot(scaled.T, h)
+        slope[:, r] -= scaled.sum(axis=0)
+        return objective, np.concatenate([iterate.gradient.ravel(), slope.ravel()])
 
-    start = np.concatenate([initial.hidden_layer.ravel(), readout(initial).ravel()])
+    start = np.concatenate([initial.hidden_layer.ravel(), initial.readout.ravel()])
     minimize(objective_and_gradient, start, jac=True, method="L-BFGS-B", options=_LBFGS)
-
-
-def readout(parameters: ElmanParameters) -> np.ndarray:
-    """[A c]."""
-    return np.hstack([parameters.A, parameters.c[:, None]])
 
 
 def variable_projection(problem: ElmanProblem, initial: ElmanParameters, trace: Trace) -> None:
@@ -158,7 +158,7 @@ def levenberg_marquardt(problem: ElmanProblem, initial: ElmanParameters, trace: 
                 rows[t, i, k + (i + 1) * (r + 1) - 1] = 1.0
         return np.vstack([rows.reshape(T * m, -1) / np.sqrt(T), np.diag(roots)])
 
-    start = np.concatenate([initial.hidden_layer.ravel(), readout(initial).ravel()])
+    start = np.concatenate([initial.hidden_layer.ravel(), initial.readout.ravel()])
     tight = {"xtol": 1e-12, "ftol": 1e-12, "gtol": 1e-12, "max_nfev": _UNLIMITED}
     least_squares(residuals, start, jacobian, method="lm", **tight)
 

@@ -92,6 +92,11 @@ class _Compiled:
         flat = theta1.ravel(), theta2.ravel(), theta3.ravel()
         return kernels.prox(*flat, gamma, mu, l2, *self.kernel).reshape(theta1.shape)
 
+    def subdifferential_distance(self, u: Array, s: Array, q: Array) -> Array:
+        """Distance of 0 to s - q sigma'(u), with the limiting subdifferential at a kink."""
+        flat = u.ravel(), s.ravel(), q.ravel()
+        return kernels.subdifferential_distance(*flat, *self.kernel).reshape(u.shape)
+
 
 @dataclass(frozen=True)
 class LeakyReLU(_Compiled):
@@ -127,20 +132,6 @@ class LeakyReLU(_Compiled):
         """1 for u > 0, slope elsewhere."""
         return np.where(u > 0.0, 1.0, self.slope)
 
-    def subdifferential_distance(self, u: Array, s: Array, q: Array) -> Array:
-        """Distance of 0 to s - q sigma'(u), with the limiting subdifferential at 0.
-
-        At u = 0 the function -q sigma has a convex kink for q < 0, whose subdifferential
-        is the interval between the one-sided slopes, and a concave kink for q >= 0,
-        whose limiting subdifferential is those two slopes alone.
-        """
-        right = s - q
-        left = s - self.slope * q
-        at_kink = np.minimum(np.abs(left), np.abs(right))
-        inside = (q < 0.0) & (left <= 0.0) & (right >= 0.0)
-        at_kink[inside] = 0.0
-        return np.where(u > 0.0, np.abs(right), np.where(u < 0.0, np.abs(left), at_kink))
-
 
 @dataclass(frozen=True)
 class ReLU(LeakyReLU):
@@ -174,10 +165,6 @@ class ELU(_Compiled):
     def derivative(self, u: Array) -> Array:
         """1 for u >= 0 and exp(u) below."""
         return np.exp(np.minimum(u, 0.0))
-
-    def subdifferential_distance(self, u: Array, s: Array, q: Array) -> Array:
-        """|s - q sigma'(u)|: ELU has no kink."""
-        return np.abs(s - q * self.derivative(u))
 
 
 def scalar_objective(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
@@ -31,6 +32,7 @@ from sktime_alm.solver.result import (
 from sktime_alm.solver.safeguarded import Search
 from sktime_alm.solver.settings import ALMSettings
 
+_OVERFLOW = "initial gives a network that overflows on X; use smaller weights, in W above all"
 # what the best value of a measure must shrink by to count as progress
 _IMPROVEMENT = 0.999
 
@@ -124,17 +126,18 @@ def solve(
     problem.check_parameters(initial, "initial")
     # An overflow shows in the iterate, where it is caught: NumPy need not warn as well. A
     # second BLAS thread makes products of this size slower, many times so on a busy machine.
-    with np.errstate(all="ignore"), _blas().limit(limits=1, user_api="blas"):
+    with np.errstate(all="ignore"), one_blas_thread():
+        if settings.method == "safeguarded":
+            search = Search.begin(problem, initial)
+            if search is None:
+                raise ValueError(_OVERFLOW)
+            best = _Best(search.point.parameters, search.best.objective)
+            safeguarded_step = partial(_safeguarded_step, settings)
+            return _iterate(problem, safeguarded_step, search, best, settings, callback)
         start = problem.feasible_point(initial)
         best = _Best(initial, problem.objective_at(start))
         if not np.isfinite(best.objective):
-            raise ValueError(
-                "initial gives a network that overflows on X; use smaller weights, in W above all"
-            )
-        if settings.method == "safeguarded":
-            search = Search.begin(problem, start)
-            safeguarded_step = partial(_safeguarded_step, settings)
-            return _iterate(problem, safeguarded_step, search, best, settings, callback)
+            raise ValueError(_OVERFLOW)
         level = _safeguard_level(settings, best.objective)
         state = _PaperState(
             point=start,
@@ -145,6 +148,11 @@ def solve(
         )
         step = partial(_paper_step, problem, start, level, settings)
         return _iterate(problem, step, state, best, settings, callback)
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Hold BLAS to one thread."""
+    return _blas().limit(limits=1, user_api="blas")
 
 
 @cache

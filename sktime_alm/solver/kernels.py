@@ -46,16 +46,22 @@ def _elu_derivative(u: float) -> float:
 def _add_rows(
     out: Array, t: int, matrix: Array, index: IntArray, weights: Array, n_rows: int
 ) -> None:
-    """Add to out[t] the weighted rows of a matrix, four at a time.
+    """Add to out[t] the weighted rows of a matrix, eight at a time.
 
-    Index and weights reach three entries further than ``n_rows``; those weights are 0.
+    Index and weights reach seven entries further than ``n_rows``; those weights are 0.
     """
-    for k in range(0, n_rows, 4):
+    for k in range(0, n_rows, 8):
         i0, i1, i2, i3 = index[k], index[k + 1], index[k + 2], index[k + 3]
+        i4, i5, i6, i7 = index[k + 4], index[k + 5], index[k + 6], index[k + 7]
         w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+        w4, w5, w6, w7 = weights[k + 4], weights[k + 5], weights[k + 6], weights[k + 7]
         for i in range(out.shape[1]):
-            out[t, i] += (w0 * matrix[i0, i] + w1 * matrix[i1, i]) + (
-                w2 * matrix[i2, i] + w3 * matrix[i3, i]
+            out[t, i] += (
+                (w0 * matrix[i0, i] + w1 * matrix[i1, i])
+                + (w2 * matrix[i2, i] + w3 * matrix[i3, i])
+            ) + (
+                (w4 * matrix[i4, i] + w5 * matrix[i5, i])
+                + (w6 * matrix[i6, i] + w7 * matrix[i7, i])
             )
 
 
@@ -79,7 +85,7 @@ def rollout(
 ) -> None:
     """Complete u = V x + b, given on entry, to W h_{t-1} + V x + b, and fill h = sigma(u)."""
     T, r = u.shape
-    index, weights = np.zeros(r + 3, np.intp), np.zeros(r + 3)
+    index, weights = np.zeros(r + 7, np.intp), np.zeros(r + 7)
     for t in range(T):
         is_first = t == 0 or is_start[t]
         # half of all ReLU units are 0; a branch on each would be mispredicted as often
@@ -88,7 +94,7 @@ def rollout(
             state = restart[j] if is_first else h[t - 1, j]
             index[n_active], weights[n_active] = j, state
             n_active += 1 if state != 0.0 else 0
-        weights[n_active : n_active + 3] = 0.0
+        weights[n_active : n_active + 7] = 0.0
         _add_rows(u, t, W_T, index, weights, n_active)
         _activate(h, u, t, kind, slope)
 
@@ -106,14 +112,14 @@ def adjoint(
 ) -> None:
     """Complete zeta = -2/T A'(A h + c - y), given on entry, by W' xi_{t+1}, and fill xi."""
     T, r = u.shape
-    index, weights = np.zeros(r + 3, np.intp), np.zeros(r + 3)
+    index, weights = np.zeros(r + 7, np.intp), np.zeros(r + 7)
     for t in range(T - 1, -1, -1):
         if not is_end[t]:
             n_active = 0
             for j in range(r):
                 index[n_active], weights[n_active] = j, xi[t + 1, j]
                 n_active += 1 if xi[t + 1, j] != 0.0 else 0
-            weights[n_active : n_active + 3] = 0.0
+            weights[n_active : n_active + 7] = 0.0
             _add_rows(zeta, t, W, index, weights, n_active)
         if kind == ELU:
             for i in range(r):
@@ -244,6 +250,57 @@ def differentiate(
                 for j in range(r):
                     gradient[i, j] += xi[t + 1, i] * h[t, j]
     return gradient
+
+
+@_compiled
+def secant_direction(
+    gradient: Array, S: Array, Z: Array, U: Array, YZ: Array, inverse_metric: Array, first: int
+) -> Array:
+    """-H gradient of :class:`LimitedMemory`; U and YZ hold the pairs from ``first`` on."""
+    image, k = np.dot(gradient, inverse_metric), len(S)
+    if k == 0:
+        return -image
+    vector = gradient.ravel()
+    solved, inner = np.dot(S, vector), -np.dot(Z, vector)
+    last = first + k - 1
+    scale = U[last, last] / YZ[last, last]
+    for i in range(k - 1, -1, -1):
+        for j in range(i + 1, k):
+            solved[i] -= U[first + i, first + j] * solved[j]
+        solved[i] /= U[first + i, first + i]
+    for i in range(k):
+        for j in range(k):
+            inner[i] += YZ[first + i, first + j] * solved[j]
+    for i in range(k):
+        inner[i] = U[first + i, first + i] * solved[i] + scale * inner[i]
+        for j in range(i):
+            inner[i] -= U[first + j, first + i] * inner[j]
+        inner[i] /= U[first + i, first + i]
+    flat = scale * (np.dot(solved, Z) - image.ravel()) - np.dot(inner, S)
+    return flat.reshape(gradient.shape)
+
+
+@_compiled
+def append_secant(
+    step: Array,
+    change: Array,
+    S: Array,
+    Y: Array,
+    Z: Array,
+    U: Array,
+    YZ: Array,
+    inverse_metric: Array,
+    first: int,
+    k: int,
+) -> None:
+    """Write a pair and its products with those from ``first`` on into row k."""
+    S[k], Y[k] = step.ravel(), change.ravel()
+    Z[k] = np.dot(change, inverse_metric).ravel()
+    U[first : k + 1, k] = np.dot(S[first : k + 1], Y[k])
+    U[k, first:k] = 0.0
+    products = np.dot(Y[first : k + 1], Z[k])
+    YZ[first : k + 1, k] = products
+    YZ[k, first : k + 1] = products
 
 
 @_compiled
@@ -386,6 +443,31 @@ def prox(
                 theta1[i], theta2[i], theta3[i], gamma, mu, l2, slope
             )
     return solution
+
+
+@_compiled
+def subdifferential_distance(u: Array, s: Array, q: Array, kind: int, slope: float) -> Array:
+    """The distance of 0 to s - q sigma'(u) over flat arrays.
+
+    At a kink -q sigma is convex for q < 0, where its subdifferential is the interval
+    between the one-sided slopes, and concave for q >= 0, where the limiting
+    subdifferential is those two slopes alone.
+    """
+    distance = np.empty_like(u)
+    for i in range(len(u)):
+        right = s[i] - q[i]
+        left = s[i] - slope * q[i]
+        if kind == ELU:
+            distance[i] = abs(s[i] - q[i] * _elu_derivative(u[i]))
+        elif u[i] > 0.0:
+            distance[i] = abs(right)
+        elif u[i] < 0.0:
+            distance[i] = abs(left)
+        elif q[i] < 0.0 and left <= 0.0 <= right:
+            distance[i] = 0.0
+        else:
+            distance[i] = min(abs(left), abs(right))
+    return distance
 
 
 @_compiled

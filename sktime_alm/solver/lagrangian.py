@@ -104,20 +104,32 @@ def gradient(
     L depends on (xi, zeta, gamma) through xi + gamma C1 and zeta + gamma C2 alone once it
     is differentiated, so these updated multipliers are all that is needed.
     """
-    parameters, h, u = point
+    parameters, h, _ = point
     if gamma != 0.0:
         multipliers = update_multipliers(problem, point, multipliers, gamma)
     xi, zeta = multipliers
-    residual = (2.0 / problem.n_samples) * (problem.Y - parameters.outputs(h))
-    reg = problem.regularization
-    A, c = parameters.A, parameters.c
-    readout = np.hstack([2.0 * reg.l2_readout * A, 2.0 * reg.l2_readout_bias * c[:, None]])
-    readout -= np.hstack([residual.T @ h, residual.sum(axis=0)[:, None]])
+    of_objective = objective_gradient(problem, point)
     of_parameters = ElmanParameters.from_layers(
-        gradient_in_hidden_layer(problem, parameters.hidden_layer, h, xi), readout
+        gradient_in_hidden_layer(problem, parameters.hidden_layer, h, xi),
+        of_objective.parameters.readout,
     )
-    of_h = zeta - problem.fed_back(parameters.W, xi) - residual @ parameters.A
-    return Gradient(of_parameters, of_h, 2.0 * reg.l2_preactivation * u + xi, zeta)
+    of_h = of_objective.h + zeta
+    of_h -= problem.fed_back(parameters.W, xi)
+    return Gradient(of_parameters, of_h, of_objective.u_smooth + xi, zeta)
+
+
+def objective_gradient(problem: ElmanProblem, point: Point) -> Gradient:
+    """The gradient of R(s) itself, in which ``u_slope`` has no part."""
+    parameters, h, u = point
+    residual = (2.0 / problem.n_samples) * (problem.Y - parameters.outputs(h))
+    reg, r = problem.regularization, h.shape[1]
+    readout = 2.0 * reg.of_readout(r) * parameters.readout
+    readout[:, :r] -= residual.T @ h
+    readout[:, r] -= residual.sum(axis=0)
+    hidden_layer = 2.0 * reg.of_hidden_layer(problem.n_inputs, r) * parameters.hidden_layer
+    of_parameters = ElmanParameters.from_layers(hidden_layer, readout)
+    of_h = np.dot(-residual, parameters.A)
+    return Gradient(of_parameters, of_h, 2.0 * reg.l2_preactivation * u, np.zeros(()))
 
 
 def gradient_in_hidden_layer(

@@ -14,7 +14,7 @@ import numpy as np
 
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.elman import ElmanParameters
-from sktime_alm.solver.lagrangian import Multipliers, gradient
+from sktime_alm.solver.lagrangian import Multipliers, gradient, objective_gradient
 from sktime_alm.solver.reformulation import ElmanProblem, Point
 
 
@@ -124,8 +124,7 @@ def certify(
     blocks = stationarity(problem, point, multipliers, gamma=0.0)
     violations = feasibility(problem, point)
 
-    none = Multipliers.zeros(*point.h.shape)
-    of_objective = gradient(problem, point, none, gamma=0.0)
+    of_objective = objective_gradient(problem, point)
     parts = (_norm_of_all(of_objective.parameters), of_objective.h, of_objective.u_smooth)
     scale = max(1.0, float(np.linalg.norm([_norm(np.asarray(part)) for part in parts])))
     return Certificate(

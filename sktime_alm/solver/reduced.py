@@ -59,7 +59,7 @@ class Iterate(NamedTuple):
 def evaluate(problem: ElmanProblem, hidden_layer: Array) -> Trial | None:
     """Roll out B and find its best readout; None if the network overflows."""
     if not hasattr(problem.sigma, "kernel"):
-        return evaluate_states(problem, hidden_layer, *problem.rollout_of(hidden_layer))
+        return _evaluate_states(problem, hidden_layer, *problem.rollout_of(hidden_layer))
     reg, r = problem.regularization, len(hidden_layer)
     # NumPy's large arrays lie on large pages
     u, h, errors = (
@@ -81,13 +81,15 @@ def evaluate(problem: ElmanProblem, hidden_layer: Array) -> Trial | None:
         *problem.sigma.kernel,
     )
     if not is_regular:
-        return evaluate_states(problem, hidden_layer, u, h)
+        return _evaluate_states(problem, hidden_layer, u, h)
     found = Trial(hidden_layer, readout, u, h, errors, objective)
     return found if np.isfinite(objective) else None
 
 
-def evaluate_states(problem: ElmanProblem, hidden_layer: Array, u: Array, h: Array) -> Trial | None:
-    """The same where the rollout of B is known."""
+def _evaluate_states(
+    problem: ElmanProblem, hidden_layer: Array, u: Array, h: Array
+) -> Trial | None:
+    """The same in NumPy, from the rollout; by least squares where no readout is best."""
     gram = h.T @ h
     if not np.isfinite(gram.sum()):
         return None

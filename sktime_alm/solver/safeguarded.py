@@ -21,6 +21,7 @@ import numpy as np
 
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.bcd import inverse_of, sweep
+from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import (
@@ -28,7 +29,6 @@ from sktime_alm.solver.reduced import (
     Trial,
     differentiate,
     evaluate,
-    evaluate_states,
     metric,
     penalty_of,
 )
@@ -52,6 +52,8 @@ _REST = {"alm": 1e-6, "polish": 1e-5}
 _FIRST_POLISH, _LAST_POLISH = 50, 400
 # a relaxed start is given up if so many more iterations at its present rate would not pay
 _HORIZON = 10
+# how far it goes from the best point towards what the sweeps found
+_SHARES = 1.0, 0.5, 0.25
 
 
 def accelerated_steps(
@@ -228,14 +230,17 @@ class Search:
     n_relaxations: int = 0
 
     @classmethod
-    def begin(cls, problem: ElmanProblem, start: Point) -> Search:
-        """At a feasible point, with the best readout in place of its own.
+    def begin(cls, problem: ElmanProblem, initial: ElmanParameters) -> Search | None:
+        """At the rollout of initial weights with the best readout; None if it overflows.
 
-        The recurrent weights are halved until neither the rollout nor its gradient, which
-        is larger by far, overflows.
+        Where its gradient, which is larger by far, overflows, the recurrent weights are
+        halved until it does not.
         """
-        hidden_layer = start.parameters.hidden_layer
-        descent = Descent.begin(problem, evaluate_states(problem, hidden_layer, start.u, start.h))
+        hidden_layer = initial.hidden_layer
+        trial = evaluate(problem, hidden_layer)
+        if trial is None:
+            return None
+        descent = Descent.begin(problem, trial)
         while descent is None:
             hidden_layer[:, : len(hidden_layer)] *= 0.5
             descent = Descent.begin(problem, evaluate(problem, hidden_layer))
@@ -271,12 +276,8 @@ class Search:
 
         trial = self.n_relaxations + 1
         hidden_layer, n_sweeps = relax(problem, self.best, trial)
-        is_finite = bool(np.isfinite(hidden_layer).all())
-        steepest = self.descent.steepest
-        relaxed = None
-        if is_finite:
-            relaxed = Descent.begin(problem, evaluate(problem, hidden_layer), steepest)
-        while relaxed is not None and relaxed.phase != "rest":
+        relaxed = self._restart(hidden_layer)
+        while relaxed is not None and relaxed.phase == "alm":
             relaxed = relaxed.advance(problem, settings)
             n_sweeps += relaxed.n_steps
             within_reach = relaxed.iterate.objective - _HORIZON * relaxed.decrease
@@ -286,3 +287,14 @@ class Search:
         if relaxed is not None and relaxed.iterate.objective < self.best.objective:
             return replace(after, best=relaxed.iterate, descent=relaxed)
         return after
+
+    def _restart(self, hidden_layer: Array) -> Descent | None:
+        """A descent from a hidden layer, or part of the way to it where R is a cliff."""
+        if not np.isfinite(hidden_layer).all():
+            return None
+        here, descent = self.best.hidden_layer, None
+        for share in _SHARES:
+            if descent is None:
+                trial = evaluate(self.problem, here + share * (hidden_layer - here))
+                descent = Descent.begin(self.problem, trial, self.descent.steepest)
+        return descent

@@ -9,15 +9,16 @@ their rows.
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg.blas import dsymv, dsyr2, dtrsv
+from scipy.linalg.blas import dsymv, dsyr2, dsyr2k
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 
 # pairs with less curvature than this, relative to their norms, carry no information
 _SMALLEST_CURVATURE = 1e-8
 # the weights of which a square matrix is stored: 32 MB
 _LARGEST_MATRIX = 2_000
-_N_PAIRS, _N_PAIRS_OF_MANY_WEIGHTS = 50, 20
+_N_PAIRS = 30
 
 
 class LimitedMemory:
@@ -32,33 +33,25 @@ class LimitedMemory:
 
     def __init__(self, hidden_layer: Array) -> None:
         self._shape = hidden_layer.shape
-        n_weights = hidden_layer.size
-        n_pairs = _N_PAIRS if n_weights <= _LARGEST_MATRIX else _N_PAIRS_OF_MANY_WEIGHTS
         # the pairs are a window that moves through arrays of twice their number, so that old
         # ones are seldom moved out of the way
-        self._n_pairs, self._window = n_pairs, slice(0, 0)
-        self._S, self._Y, self._Z = (np.empty((2 * n_pairs, n_weights)) for _ in range(3))
-        self._U, self._YZ = np.zeros((2 * n_pairs,) * 2), np.zeros((2 * n_pairs,) * 2)
+        self._window, n_rows = slice(0, 0), 2 * _N_PAIRS
+        self._S, self._Y, self._Z = (np.empty((n_rows, hidden_layer.size)) for _ in range(3))
+        self._U, self._YZ = np.zeros((n_rows, n_rows)), np.zeros((n_rows, n_rows))
         self._inverse_metric: Array
 
     def renew(self, inverse_metric: Array) -> None:
         """Take over a metric, given by its inverse."""
-        self._inverse_metric, window = inverse_metric, self._window
-        self._Z[window] = self._apply_inverse(self._Y[window])
+        self._inverse_metric, window = np.ascontiguousarray(inverse_metric), self._window
+        rows = self._Y[window].reshape(-1, self._shape[1])
+        self._Z[window] = np.dot(rows, self._inverse_metric).reshape(self._Y[window].shape)
         self._YZ[window, window] = self._Y[window] @ self._Z[window].T
 
     def direction(self, gradient: Array) -> Array:
         """-H gradient."""
-        vector, window = gradient.ravel(), self._window
-        image = self._apply_inverse(vector)
-        if self.is_empty:
-            return -image.reshape(self._shape)
-        S, Z, U, YZ = self._S[window], self._Z[window], *self._small()
-        scale = float(U[-1, -1] / YZ[-1, -1])
-        solved = dtrsv(U, S @ vector)
-        inner = U.diagonal() * solved + scale * (YZ @ solved - Z @ vector)
-        image = scale * (image - solved @ Z) + dtrsv(U, inner, trans=1) @ S
-        return -image.reshape(self._shape)
+        S, Z, first = self._S[self._window], self._Z[self._window], self._window.start
+        U, YZ, inverse_metric = self._U, self._YZ, self._inverse_metric
+        return kernels.secant_direction(gradient, S, Z, U, YZ, inverse_metric, first)
 
     def append(self, step: Array, change: Array) -> None:
         """Keep a pair, if R is convex enough along it, in place of the oldest."""
@@ -66,18 +59,15 @@ class LimitedMemory:
             return
         first, k = self._window.start, self._window.stop
         if k == len(self._S):
-            first, k = 0, self._n_pairs - 1
+            first, k = 0, _N_PAIRS - 1
             for array in (self._S, self._Y, self._Z):
                 array[:k] = array[-k:]
             for array in (self._U, self._YZ):
                 array[:k, :k] = array[-k:, -k:]
-        first = max(first, k + 1 - self._n_pairs)
-        self._window = window = slice(first, k + 1)
-        self._S[k], self._Y[k] = step.ravel(), change.ravel()
-        self._Z[k] = self._apply_inverse(self._Y[k])
-        self._U[window, k] = self._S[window] @ self._Y[k]
-        self._U[k, first:k] = 0.0
-        self._YZ[k, window] = self._YZ[window, k] = self._Y[window] @ self._Z[k]
+        first = max(first, k + 1 - _N_PAIRS)
+        self._window = slice(first, k + 1)
+        arrays = self._S, self._Y, self._Z, self._U, self._YZ, self._inverse_metric
+        kernels.append_secant(step, change, *arrays, first, k)
 
     @property
     def is_empty(self) -> bool:
@@ -90,32 +80,18 @@ class LimitedMemory:
         return FullMemory(self._matrix()) if is_small and not self.is_empty else self
 
     def _matrix(self) -> Array:
-        """H itself, H0 scaled so that it underrates the inverse curvature of no pair."""
+        """The lower triangle of H; H0 is scaled to underrate the inverse curvature of no pair."""
         (r, width), window = self._shape, self._window
-        U, YZ = self._small()
+        U, YZ = self._U[window, window], self._YZ[window, window]
         scale = float(np.max(U.diagonal() / YZ.diagonal()))
         matrix = np.zeros((r * width, r * width), order="F")
         for i in range(r):
             rows = slice(i * width, (i + 1) * width)
             matrix[rows, rows] = scale * self._inverse_metric
-        inverse = np.linalg.inv(U)
-        core = np.diag(U.diagonal()) + scale * YZ
-        S, Z = self._S[window], scale * (inverse.T @ self._Z[window])
-        crossed = S.T @ Z
-        matrix += S.T @ (inverse.T @ core @ inverse @ S)
-        matrix -= crossed
-        matrix -= crossed.T
-        return matrix
-
-    def _small(self) -> tuple[Array, Array]:
-        """U and Y Z'."""
-        window = self._window
-        return self._U[window, window], self._YZ[window, window]
-
-    def _apply_inverse(self, vectors: Array) -> Array:
-        """H0 applied to vectors that are the rows of an array, or to one."""
-        rows = vectors.reshape(-1, self._shape[1])
-        return np.dot(rows, self._inverse_metric).reshape(vectors.shape)
+        # with V = U^-1, the terms in pairs are S' half + half' S
+        S, V = self._S[window], np.linalg.inv(U)
+        half = V.T @ (0.5 * (np.diag(U.diagonal()) + scale * YZ) @ V @ S - scale * self._Z[window])
+        return dsyr2k(1.0, S.T, half.T, beta=1.0, c=matrix, lower=1, overwrite_c=1)
 
 
 class FullMemory:

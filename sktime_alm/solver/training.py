@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
+from joblib import effective_n_jobs
 
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver._validation import check_count, check_matrix
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.alm import solve
+from sktime_alm.solver.alm import one_blas_thread, solve
 from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.reformulation import ElmanProblem, Regularization
-from sktime_alm.solver.result import ALMResult, Callback, Status
+from sktime_alm.solver.result import ALMResult, Callback, IterationRecord, StartOutcome, Status
 from sktime_alm.solver.settings import ALMSettings
 
+_Outcome = tuple[ALMResult, StartOutcome]
 RandomState = int | np.random.Generator | np.random.RandomState | None
 
 # turns any matrix of reasonable numbers into a contraction
@@ -35,6 +39,7 @@ def train(
     initialization: str | float = "normal",
     n_init: int = 1,
     random_state: RandomState = None,
+    n_jobs: int | None = None,
     method: str = "safeguarded",
     callback: Callback | None = None,
     starts: Sequence[int] = (0,),
@@ -61,6 +66,9 @@ def train(
     n_init : int, default=1
         Number of starts. Start i draws the same weights whatever their number.
     random_state : int, numpy Generator or RandomState, optional
+    n_jobs : int, optional
+        Number of starts that run at a time, in threads; -1 uses all cores. The outcome
+        does not depend on it.
     method : {"safeguarded", "paper"}, default="safeguarded"
     callback : callable, optional
         Called with the record of each outer iteration; a start stops when it returns
@@ -103,19 +111,69 @@ def train(
     if initial is not None:
         return solve(problem, initial, alm_settings, callback)
 
-    seeds = _seed_sequence(random_state).spawn(n_init)
-    outcomes = []
-    for seed in seeds:
+    def run(seed: np.random.SeedSequence, callback: Callback | None) -> _Outcome:
         drawn = initialize(initialization, *shape, np.random.default_rng(seed))
         tamed, scaling = _tamed(problem, drawn)
         result = solve(problem, tamed, alm_settings, callback)
-        outcomes.append((result, result.starts[0]._replace(scaling=scaling)))
-        if result.status is Status.INTERRUPTED:
-            break
+        return result, result.starts[0]._replace(scaling=scaling)
+
+    seeds = _seed_sequence(random_state).spawn(n_init)
+    n_threads = min(_n_threads(n_jobs), n_init)
+    outcomes = _run_starts(run, seeds, callback, n_threads)
     best = min((result for result, _ in outcomes), key=lambda result: result.objective)
-    if outcomes[-1][0].status is Status.INTERRUPTED:
+    if any(result.status is Status.INTERRUPTED for result, _ in outcomes):
         best = replace(best, status=Status.INTERRUPTED)
     return replace(best, starts=tuple(outcome for _, outcome in outcomes))
+
+
+def _n_threads(n_jobs: int | None) -> int:
+    """How many starts run at a time: None is one, -1 all cores."""
+    if n_jobs is None:
+        return 1
+    if isinstance(n_jobs, (bool, np.bool_)) or not isinstance(n_jobs, (int, np.integer)):
+        raise TypeError(f"n_jobs must be an integer or None, found {n_jobs!r}")
+    if n_jobs == 0:
+        raise ValueError("n_jobs must not be 0; it is a number of threads, or -1 for all cores")
+    return int(effective_n_jobs(int(n_jobs)))
+
+
+def _run_starts(
+    run: Callable[[np.random.SeedSequence, Callback | None], _Outcome],
+    seeds: list[np.random.SeedSequence],
+    callback: Callback | None,
+    n_threads: int,
+) -> list[_Outcome]:
+    """Every start, in order; after an interrupt those that had begun."""
+    if n_threads == 1:
+        outcomes = []
+        for seed in seeds:
+            outcomes.append(run(seed, callback))
+            if outcomes[-1][0].status is Status.INTERRUPTED:
+                break
+        return outcomes
+
+    interrupted, lock = Event(), Lock()
+
+    def watched(record: IterationRecord) -> bool:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        if callback is None:
+            return False
+        with lock:
+            return bool(callback(record))
+
+    # The compiled loops and BLAS release the lock of the interpreter. The outer limit makes the
+    # ones within the starts, which end at different times, restore nothing.
+    with one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:
+        futures = [pool.submit(run, seed, watched) for seed in seeds]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        except KeyboardInterrupt:
+            interrupted.set()
+        finally:
+            for future in futures:
+                future.cancel()
+        return [future.result() for future in futures if not future.cancelled()]
 
 
 def _tamed(problem: ElmanProblem, parameters: ElmanParameters) -> tuple[ElmanParameters, float]:

@@ -91,7 +91,7 @@ PROBLEMS = {
     "volatility-r20": Problem(_volatility, 20, 3.0),
     "synthetic-10": Problem(_small, 4, 1.2),
     "synthetic-500": Problem(_wide, 100, 500.0, is_large=True),
-    "teacher-4000": Problem(lambda: teacher(4_000), 20, 0.1, is_large=True),
+    "teacher-4000": Problem(lambda: teacher(4_000), 20, 0.1),
     "teacher-40000": Problem(lambda: teacher(40_000), 20, 0.1, is_large=True),
     "recall-50": Problem(_recall, 10, 0.01),
 }

@@ -23,7 +23,7 @@ for _name in ("OPENBLAS", "OMP", "MKL", "NUMEXPR"):
 import argparse
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from multiprocessing import get_context
@@ -37,6 +37,7 @@ from timing import Diverged, Stopped, Trace
 from tqdm.auto import tqdm
 
 HERE = Path(__file__).parent
+_WARM_UP = 0.1
 _MOST_WEIGHTS = {"Levenberg-Marquardt": 1_000}
 
 
@@ -57,7 +58,7 @@ def perform(task: Task) -> dict:
     solver = all_solvers()[task.solver]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warm_up()
+        warm_up(task, solver)
         trace = Trace(task.budget, problem.objective(initial))
         status = "ended"
         try:
@@ -72,15 +73,12 @@ def perform(task: Task) -> dict:
     return {**task._asdict(), "status": status, "trace": trace.thinned()}
 
 
-def warm_up() -> None:
-    """Load the compiled code."""
-    from solvers import OURS
-
-    small = PROBLEMS["synthetic-10"]
-    for solver in OURS.values():
-        problem, initial = small.build(), small.initial(0)
-        with suppress(Stopped):
-            solver(problem, initial, Trace(0.05, problem.objective(initial)))
+def warm_up(task: Task, solver: Callable) -> None:
+    """Load compiled code and touch memory: a short run that is not counted."""
+    specification = PROBLEMS["synthetic-10" if PROBLEMS[task.problem].is_large else task.problem]
+    problem, initial = specification.build(), specification.initial(task.seed)
+    with suppress(Stopped):
+        solver(problem, initial, Trace(_WARM_UP, problem.objective(initial)))
 
 
 def all_solvers() -> dict:
@@ -152,7 +150,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=10.0, help="seconds, small problems")
     parser.add_argument("--large-budget", type=float, default=60.0, help="seconds, large ones")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--finalists", type=int, default=2, help="gradient methods run in full")
+    parser.add_argument("--finalists", type=int, default=1, help="gradient methods run in full")
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--solvers", nargs="+", help="only these, of those run in full")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on a core")
@@ -160,7 +158,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.budget, arguments.large_budget, arguments.seeds = 1.0, 3.0, 1
-        arguments.finalists = 1
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "runs.jsonl"
 

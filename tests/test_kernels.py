@@ -11,6 +11,7 @@ from sktime_alm.solver.bcd import sweep
 from sktime_alm.solver.elman import free_run, rollout
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
+from sktime_alm.solver.reduced import iterate_at
 from sktime_alm.solver.reformulation import Point
 from tests.conftest import log_floats
 
@@ -59,6 +60,45 @@ def test_rollout_and_adjoint(activation, size, seed):
     )
     for a, b in zip(found, expected, strict=True):
         assert relative_difference(a, b) <= 1e-12
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+@given(size=sizes, alpha=st.sampled_from([0.0, 0.5]), seed=st.integers(0, 2**31))
+def test_the_reduced_objective_and_its_gradient(activation, size, alpha, seed):
+    T, n, m, r = size
+    rng = np.random.default_rng(seed)
+    hidden_layer = initialize(0.5, n, r, m, rng).hidden_layer
+    X, Y = rng.normal(size=(T, n)), rng.normal(size=(T, m))
+    starts = (0, T // 2) if T > 1 else (0,)
+    penalties = Regularization.scaled(alpha, n, r, m, l2_preactivation=0.1)
+    found, expected = (
+        iterate_at(ElmanProblem(X, Y, penalties, sigma, starts), hidden_layer)
+        for sigma in (activation, Plain(activation))
+    )
+    assert found.objective == pytest.approx(expected.objective, rel=1e-9)
+    if alpha > 0.0:  # without a penalty more units than rows leave the readout open
+        for name in ("readout", "errors", "u", "h"):
+            a, b = getattr(found.trial, name), getattr(expected.trial, name)
+            assert relative_difference(a, b) <= 1e-12
+        assert relative_difference(found.xi, expected.xi) <= 1e-12
+        assert relative_difference(found.gradient, expected.gradient) <= 1e-12
+
+
+def test_a_readout_that_is_not_unique_is_found_by_least_squares():
+    # two units alike in every row, and no penalty to choose between them
+    X, Y = np.ones((5, 1)), np.arange(5.0)[:, None]
+    problem = ElmanProblem(X, Y, Regularization())
+    trial = iterate_at(problem, np.zeros((2, 4))).trial
+    assert trial.objective == pytest.approx(2.0) and np.isfinite(trial.readout).all()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+def test_the_distance_to_the_subdifferential(activation):
+    rng = np.random.default_rng(0)
+    u, s, q = rng.normal(size=(3, 40, 5))
+    slope = activation.derivative(u)
+    found = activation.subdifferential_distance(u, s, q)
+    np.testing.assert_allclose(found, np.abs(s - q * slope), rtol=1e-14)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)

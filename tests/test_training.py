@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from sktime_alm.solver import Status, train
 
@@ -22,6 +23,32 @@ def test_a_start_depends_on_the_seed_and_its_place_alone():
     few = train(X, Y, 3, n_init=2, random_state=5, **FAST)
     many = train(X, Y, 3, n_init=4, random_state=5, **FAST)
     assert many.starts[:2] == few.starts
+
+
+def test_the_number_of_jobs_and_of_blas_threads_changes_no_bit():
+    blas = ThreadpoolController()
+    before = [library["num_threads"] for library in blas.info()]
+    alone = train(X, Y, 3, n_init=5, random_state=5, **FAST)
+    for n_jobs in (1, 3, -1):
+        together = train(X, Y, 3, n_init=5, random_state=5, n_jobs=n_jobs, **FAST)
+        assert together.starts == alone.starts
+        np.testing.assert_array_equal(together.parameters.W, alone.parameters.W)
+    with blas.limit(limits=1):
+        limited = train(X, Y, 3, n_init=5, random_state=5, **FAST)
+    np.testing.assert_array_equal(limited.parameters.W, alone.parameters.W)
+    assert [library["num_threads"] for library in blas.info()] == before
+
+
+def test_a_callback_watches_every_start_and_an_interrupt_ends_them_all():
+    seen = []
+    train(X, Y, 3, n_init=4, random_state=5, n_jobs=2, callback=seen.append, **FAST)
+    assert sorted(record.iteration for record in seen) == sorted([1, 2, 3] * 4)
+
+    def interrupt(record):
+        raise KeyboardInterrupt
+
+    result = train(X, Y, 3, n_init=4, random_state=5, n_jobs=2, callback=interrupt, **FAST)
+    assert result.status is Status.INTERRUPTED and result.parameters.is_finite()
 
 
 @pytest.mark.parametrize("seed", [0, 7])
@@ -58,6 +85,8 @@ def test_initial_weights_are_used_as_given():
         ({"hidden_size": 0}, ValueError, "hidden_size must be at least 1, found 0"),
         ({"hidden_size": 2.0}, TypeError, "hidden_size must be an integer"),
         ({"n_init": 0}, ValueError, "n_init must be at least 1"),
+        ({"n_jobs": 0}, ValueError, "n_jobs must not be 0"),
+        ({"n_jobs": 1.5}, TypeError, "n_jobs must be an integer or None"),
         ({"alpha": -1.0}, ValueError, "alpha must be 0 or more"),
         ({"method": "sgd"}, ValueError, "method must be one of"),
         ({"initialization": "xavier"}, ValueError, "initialization must be one of"),

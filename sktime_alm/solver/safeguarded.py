@@ -231,20 +231,9 @@ class Search:
 
     @classmethod
     def begin(cls, problem: ElmanProblem, initial: ElmanParameters) -> Search | None:
-        """At the rollout of initial weights with the best readout; None if it overflows.
-
-        Where its gradient, which is larger by far, overflows, the recurrent weights are
-        halved until it does not.
-        """
-        hidden_layer = initial.hidden_layer
-        trial = evaluate(problem, hidden_layer)
-        if trial is None:
-            return None
-        descent = Descent.begin(problem, trial)
-        while descent is None:
-            hidden_layer[:, : len(hidden_layer)] *= 0.5
-            descent = Descent.begin(problem, evaluate(problem, hidden_layer))
-        return cls(problem, descent.iterate, descent)
+        """At the rollout of initial weights with the best readout; None if it overflows."""
+        descent = Descent.begin(problem, evaluate(problem, initial.hidden_layer))
+        return None if descent is None else cls(problem, descent.iterate, descent)
 
     @cached_property
     def point(self) -> Point:

@@ -18,6 +18,7 @@ from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.alm import one_blas_thread, solve
 from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.reduced import iterate_at
 from sktime_alm.solver.reformulation import ElmanProblem, Regularization
 from sktime_alm.solver.result import ALMResult, Callback, IterationRecord, StartOutcome, Status
 from sktime_alm.solver.settings import ALMSettings
@@ -177,9 +178,9 @@ def _run_starts(
 
 
 def _tamed(problem: ElmanProblem, parameters: ElmanParameters) -> tuple[ElmanParameters, float]:
-    """The weights, the recurrent ones halved until the rollout is finite; their factor."""
+    """The weights, the recurrent ones halved until nothing overflows; their factor."""
     scaling = 1.0
-    while not np.isfinite(problem.objective(parameters)) and scaling > _SMALLEST_SCALING:
+    while _overflows(problem, parameters) and scaling > _SMALLEST_SCALING:
         scaling *= 0.5
         parameters = replace(parameters, W=0.5 * parameters.W)
     if scaling < 1.0:
@@ -189,6 +190,15 @@ def _tamed(problem: ElmanProblem, parameters: ElmanParameters) -> tuple[ElmanPar
             stacklevel=3,
         )
     return parameters, scaling
+
+
+def _overflows(problem: ElmanProblem, parameters: ElmanParameters) -> bool:
+    """Whether the rollout or its gradient, which may be larger by far, is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return (
+            not np.isfinite(problem.objective(parameters))
+            or iterate_at(problem, parameters.hidden_layer) is None
+        )
 
 
 def _seed_sequence(random_state: RandomState) -> np.random.SeedSequence:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from scipy.linalg import lstsq
-from scipy.linalg.lapack import dposv, dpotrf, dpotri
+from scipy.linalg.lapack import dposv, dpotrf, dtrtri
 
 from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
@@ -90,7 +90,8 @@ def update_hidden_states(
         kernels.add_own_terms(d, u, multipliers.zeta, gamma, *problem.sigma.kernel)
     else:
         d += gamma * problem.sigma.value(u) - multipliers.zeta
-    d += np.matmul(weight * (problem.Y - c), A, out=rows)
+    # np.matmul is several times slower than np.dot where Y has one column
+    d += np.dot(weight * (problem.Y - c), A, out=rows)
 
     D2 = weight * (A.T @ A)
     D2.flat[:: len(D2) + 1] += gamma
@@ -98,7 +99,7 @@ def update_hidden_states(
     ends = problem.ends
     # many right sides of few unknowns: a product with the inverse is many times faster
     h = np.matmul(d, inverse_of(D1), out=rows)
-    h[ends] = d[ends] @ inverse_of(D2)
+    h[ends] = _solve_positive_definite(D2, d[ends].T).T
     return h
 
 
@@ -148,17 +149,18 @@ def _solve_ridge(gram: Array, penalty: Array, rhs: Array) -> Array:
 
 def inverse_of(matrix: Array) -> Array:
     """The inverse of a symmetric positive definite matrix; NaN if it is not one."""
-    factor, info = dpotrf(matrix, lower=1)
+    factor, info = dpotrf(matrix, lower=1, clean=1)
     if info != 0:
         return np.full_like(matrix, np.nan)
-    lower, _ = dpotri(factor, lower=1)
-    return np.tril(lower) + np.tril(lower, -1).T
+    # by L^-T L^-1: a product is faster than what LAPACK's dpotri does
+    inverse_factor, _ = dtrtri(factor, lower=1)
+    return inverse_factor.T @ inverse_factor
 
 
 def _solve_positive_definite(matrix: Array, rhs: Array) -> Array:
     """Solve by Cholesky; by least squares where a zero penalty leaves the matrix singular."""
     # LAPACK itself: at these sizes the checks of scipy.linalg.cho_solve cost more than it
-    _, solution, info = dposv(matrix, rhs)
+    _, solution, info = dposv(matrix, rhs, lower=1)
     if info == 0:
         return solution
     if not np.isfinite(matrix).all():

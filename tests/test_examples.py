@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sktime_alm.datasets import make_elman
@@ -47,3 +48,19 @@ def test_checks_17_the_volatility_example_compares_with_the_random_walk(tmp_path
     names = [name for name, _, _ in rows]
     assert names[0] == "random walk" and names[-1] == "Elman network (ALM)" and len(names) == 4
     assert picture.stat().st_size > 10_000 and str(picture) in printed
+
+
+def test_the_benchmark_writes_its_table_and_plots_and_resumes(tmp_path):
+    solvers = ("safeguarded", "L-BFGS-B", "variable projection", "Levenberg-Marquardt")
+    arguments = ["--problems", "synthetic-10", "--seeds", "1", "--budget", "0.3"]
+    arguments += ["--solvers", *solvers, "--output", str(tmp_path)]
+    printed = run("benchmark/run.py", *arguments)
+    table = pd.read_csv(tmp_path / "benchmark.csv")
+    assert set(table["solver"]) == set(solvers)
+    # all of them minimise the same objective from the same start
+    assert (table["R at the end"] < 0.8).all() and (table["diverged"] == 0).all()
+    assert (tmp_path / "benchmark.png").stat().st_size > 10_000
+    assert re.search(r"synthetic-10: compiled rivals .*(pass|FAIL)", printed)
+    before = (tmp_path / "runs.jsonl").read_text()
+    run("benchmark/run.py", *arguments)
+    assert (tmp_path / "runs.jsonl").read_text() == before

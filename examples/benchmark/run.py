@@ -33,10 +33,9 @@ from typing import NamedTuple
 import numpy as np
 from problems import PROBLEMS
 from report import report
-from timing import Diverged, Stopped, Trace
+from timing import Diverged, Stopped, Trace, output_folder
 from tqdm.auto import tqdm
 
-HERE = Path(__file__).parent
 _WARM_UP = 0.1
 _MOST_WEIGHTS = {"Levenberg-Marquardt": 1_000}
 
@@ -154,12 +153,12 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--solvers", nargs="+", help="only these, of those run in full")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on a core")
-    parser.add_argument("--output", type=Path, default=Path("benchmark_results"))
+    parser.add_argument("--output", type=Path, help="folder; docs/benchmark by default")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.budget, arguments.large_budget, arguments.seeds = 1.0, 3.0, 1
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / "runs.jsonl"
+    output = output_folder(arguments.output, arguments.quick)
+    path = output / "runs.jsonl"
 
     solvers = all_solvers()
     candidates = [name for name in solvers if name.endswith(("constant", "cosine"))]
@@ -181,7 +180,7 @@ def main() -> None:
             Task(problem, name, seed, budget) for name in names for seed in range(arguments.seeds)
         ]
     run_all(tasks, path, arguments.jobs, "runs")
-    report(list(read_runs(path)), arguments.output)
+    report(list(read_runs(path)), output)
 
 
 if __name__ == "__main__":

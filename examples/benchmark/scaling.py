@@ -38,7 +38,7 @@ import pandas as pd
 from problems import Problem, teacher
 from report import time_to
 from solvers import lbfgs, safeguarded
-from timing import Stopped, Trace
+from timing import Stopped, Trace, output_folder
 
 from sktime_alm.solver import ALMSettings, ElmanProblem, Regularization, solve
 from sktime_alm.solver.bcd import sweep
@@ -170,9 +170,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes alone")
-    parser.add_argument("--output", type=Path, default=Path("benchmark_results"))
+    parser.add_argument("--output", type=Path, help="folder; docs/benchmark by default")
     arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    output = output_folder(arguments.output, arguments.quick)
 
     lengths = {1_000: 5.0, 10_000: 10.0, 100_000: 30.0, 1_000_000: 150.0}
     widths = (5, 10, 50, 100, 200)
@@ -187,7 +187,7 @@ def main() -> None:
         n_arrays = pool.submit(arrays_at_peak, longest, 20).result()
         table = pd.DataFrame([pool.submit(measure, *size).result() for size in sizes])
         ratios = [pool.submit(sweep_over_floor, *shape).result() for *shape, _ in FLOORS]
-    table.to_csv(arguments.output / "scaling.csv", index=False, float_format="%.4g")
+    table.to_csv(output / "scaling.csv", index=False, float_format="%.4g")
     print(table.to_string(index=False, float_format="{:.4g}".format))
     for (T, n, m, r, at_most), ratio in zip(FLOORS, ratios, strict=True):
         verdict = "pass" if ratio <= at_most else "FAIL"
@@ -196,7 +196,7 @@ def main() -> None:
     verdict = "pass" if n_arrays <= MOST_ARRAYS else "FAIL"
     peak = f"peak of memory at T={longest:,}, r=20, in arrays of T x r"
     print(f"  {peak:58s} {n_arrays:9.1f}  <= {MOST_ARRAYS:<5g} {verdict}")
-    draw(table, arguments.output / "scaling.png")
+    draw(table, output / "scaling.png")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
 from sktime_alm.solver import ElmanParameters
 
+ROOT = Path(__file__).parents[2]
 # a run whose objective rises to this many times that of the start has diverged
 _BLOW_UP = 1e3
 
@@ -75,3 +77,11 @@ class Trace:
             for seconds, objective in self.points
         }
         return list(slots.values())
+
+
+def output_folder(asked_for: Path | None, is_quick: bool) -> Path:
+    """Where results go: the documentation holds those of the full benchmark."""
+    default = ROOT / ("benchmark_quick" if is_quick else "docs/benchmark")
+    folder = default if asked_for is None else asked_for
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

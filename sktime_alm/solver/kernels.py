@@ -94,7 +94,8 @@ def rollout(
             state = restart[j] if is_first else h[t - 1, j]
             index[n_active], weights[n_active] = j, state
             n_active += 1 if state != 0.0 else 0
-        weights[n_active : n_active + 7] = 0.0
+        for j in range(n_active, n_active + 7):
+            weights[j] = 0.0
         _add_rows(u, t, W_T, index, weights, n_active)
         _activate(h, u, t, kind, slope)
 
@@ -119,7 +120,8 @@ def adjoint(
             for j in range(r):
                 index[n_active], weights[n_active] = j, xi[t + 1, j]
                 n_active += 1 if xi[t + 1, j] != 0.0 else 0
-            weights[n_active : n_active + 7] = 0.0
+            for j in range(n_active, n_active + 7):
+                weights[j] = 0.0
             _add_rows(zeta, t, W, index, weights, n_active)
         if kind == ELU:
             for i in range(r):
@@ -145,17 +147,21 @@ def _solve_positive_definite(matrix: Array, rhs: Array) -> bool:
                 matrix[i, j] -= factor * matrix[i, k]
         if not (0.0 < matrix[j, j] < math.inf):
             return False
-        matrix[j:, j] /= math.sqrt(matrix[j, j])
+        root = math.sqrt(matrix[j, j])
+        for i in range(j, size):
+            matrix[i, j] /= root
     for i in range(size):
         for k in range(i):
             for column in range(n_columns):
                 rhs[i, column] -= matrix[i, k] * rhs[k, column]
-        rhs[i] /= matrix[i, i]
+        for column in range(n_columns):
+            rhs[i, column] /= matrix[i, i]
     for i in range(size - 1, -1, -1):
         for k in range(i + 1, size):
             for column in range(n_columns):
                 rhs[i, column] -= matrix[k, i] * rhs[k, column]
-        rhs[i] /= matrix[i, i]
+        for column in range(n_columns):
+            rhs[i, column] /= matrix[i, i]
     return True
 
 
@@ -195,8 +201,12 @@ def evaluate(
 
     weight = 2.0 / T
     matrix, rhs = np.zeros((r + 1, r + 1)), np.zeros((r + 1, m))
-    matrix[:r, :r] = weight * np.dot(h.T, h)
-    rhs[:r] = weight * np.dot(h.T, Y)
+    gram, product = np.dot(h.T, h), np.dot(h.T, Y)
+    for i in range(r):
+        for j in range(i + 1):
+            matrix[i, j] = weight * gram[i, j]
+        for j in range(m):
+            rhs[i, j] = weight * product[i, j]
     matrix[r, r] = 2.0
     for t in range(T):
         for i in range(r):
@@ -241,9 +251,12 @@ def differentiate(
     np.dot((2.0 / T) * errors, np.ascontiguousarray(readout[:, :r]), zeta)
     W = np.ascontiguousarray(hidden_layer[:, :r])
     adjoint(zeta, xi, u, W, is_end, l2_preactivation, kind, slope)
-    gradient = 2.0 * l2_hidden_layer * hidden_layer
-    gradient[:, r:] -= np.dot(xi.T, inputs)
-    gradient[:, :r] -= np.dot(xi[1:].T, h[:-1])
+    of_inputs, of_states = np.dot(xi.T, inputs), np.dot(xi[1:].T, h[:-1])
+    gradient = np.empty_like(hidden_layer)
+    for i in range(r):
+        for j in range(hidden_layer.shape[1]):
+            product = of_states[i, j] if j < r else of_inputs[i, j - r]
+            gradient[i, j] = 2.0 * l2_hidden_layer[j] * hidden_layer[i, j] - product
     for t in range(T - 1):
         if is_end[t]:
             for i in range(r):
@@ -261,7 +274,7 @@ def secant_direction(
     if k == 0:
         return -image
     vector = gradient.ravel()
-    solved, inner = np.dot(S, vector), -np.dot(Z, vector)
+    solved, inner = np.dot(S, vector), np.dot(Z, vector)
     last = first + k - 1
     scale = U[last, last] / YZ[last, last]
     for i in range(k - 1, -1, -1):
@@ -269,6 +282,7 @@ def secant_direction(
             solved[i] -= U[first + i, first + j] * solved[j]
         solved[i] /= U[first + i, first + i]
     for i in range(k):
+        inner[i] = -inner[i]
         for j in range(k):
             inner[i] += YZ[first + i, first + j] * solved[j]
     for i in range(k):
@@ -276,8 +290,11 @@ def secant_direction(
         for j in range(i):
             inner[i] -= U[first + j, first + i] * inner[j]
         inner[i] /= U[first + i, first + i]
-    flat = scale * (np.dot(solved, Z) - image.ravel()) - np.dot(inner, S)
-    return flat.reshape(gradient.shape)
+    of_Z, of_S = np.dot(solved, Z), np.dot(inner, S)
+    direction, of_gradient = np.empty(gradient.size), image.ravel()
+    for i in range(gradient.size):
+        direction[i] = scale * (of_Z[i] - of_gradient[i]) - of_S[i]
+    return direction.reshape(gradient.shape)
 
 
 @_compiled
@@ -294,13 +311,14 @@ def append_secant(
     k: int,
 ) -> None:
     """Write a pair and its products with those from ``first`` on into row k."""
-    S[k], Y[k] = step.ravel(), change.ravel()
-    Z[k] = np.dot(change, inverse_metric).ravel()
-    U[first : k + 1, k] = np.dot(S[first : k + 1], Y[k])
-    U[k, first:k] = 0.0
-    products = np.dot(Y[first : k + 1], Z[k])
-    YZ[first : k + 1, k] = products
-    YZ[k, first : k + 1] = products
+    s, y, z = step.ravel(), change.ravel(), np.dot(change, inverse_metric).ravel()
+    for i in range(step.size):
+        S[k, i], Y[k, i], Z[k, i] = s[i], y[i], z[i]
+    of_S, of_Y = np.dot(S[first : k + 1], Y[k]), np.dot(Y[first : k + 1], Z[k])
+    for i in range(first, k + 1):
+        U[k, i] = 0.0
+        U[i, k] = of_S[i - first]
+        YZ[k, i] = YZ[i, k] = of_Y[i - first]
 
 
 @_compiled

@@ -33,6 +33,7 @@ ORDER = [
     "features",
     "progress",
     "forecaster",
+    "evaluation",
     "plotting",
     "datasets._loaders",
     "datasets._synthetic",
@@ -42,8 +43,14 @@ ORDER = [
 
 EVERYWHERE = {"numpy", "scipy"}
 ELSEWHERE = {
-    "pandas": {"forecaster", "plotting", "datasets._loaders", "datasets._synthetic"},
-    "sktime": {"forecaster"},
+    "pandas": {
+        "forecaster",
+        "evaluation",
+        "plotting",
+        "datasets._loaders",
+        "datasets._synthetic",
+    },
+    "sktime": {"forecaster", "evaluation"},
     "numba": {"solver.kernels"},
     "tqdm": {"progress"},
     "sklearn": {"forecaster"},
@@ -55,6 +62,8 @@ ON_USE = {
     "pandas": {"solver.result"},
     "sktime": {"plotting"},
     "matplotlib": {"plotting"},
+    "arch": {"evaluation"},
+    "statsmodels": {"evaluation"},
 }
 
 

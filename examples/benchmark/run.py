@@ -37,7 +37,8 @@ from timing import Diverged, Stopped, Trace, output_folder
 from tqdm.auto import tqdm
 
 _WARM_UP = 0.1
-_MOST_WEIGHTS = {"Levenberg-Marquardt": 1_000}
+# a Levenberg-Marquardt step beyond these takes longer than the whole budget
+_MOST_WEIGHTS, _LARGEST = 1_000, 10**7
 
 
 class Task(NamedTuple):
@@ -137,10 +138,11 @@ def budget_of(problem: str, arguments: argparse.Namespace) -> float:
 
 
 def is_suitable(problem: str, solver: str) -> bool:
-    """Levenberg-Marquardt factorises a dense Jacobian."""
-    initial = PROBLEMS[problem].initial(0)
-    n_weights = sum(array.size for array in initial.arrays())
-    return n_weights <= _MOST_WEIGHTS.get(solver, n_weights)
+    """Levenberg-Marquardt factorises a dense Jacobian in every step."""
+    if solver != "Levenberg-Marquardt":
+        return True
+    n_weights = sum(array.size for array in PROBLEMS[problem].initial(0).arrays())
+    return n_weights <= _MOST_WEIGHTS and n_weights * len(PROBLEMS[problem].load()[1]) <= _LARGEST
 
 
 def main() -> None:

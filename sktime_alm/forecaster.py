@@ -146,7 +146,8 @@ class ALMElmanForecaster(BaseForecaster):
         "X_inner_mtype": "pd.DataFrame",
         "capability:multivariate": True,
         "capability:exogenous": True,
-        "capability:missing_values": False,
+        # y must be complete; X only where it is needed, which sktime cannot know: we check
+        "capability:missing_values": True,
         "capability:categorical_in_X": False,
         "capability:insample": True,
         "capability:pred_int": False,

@@ -1,13 +1,19 @@
-"""Between series and network: standardisation and the matrix of the network's inputs."""
+"""Between series and network: standardisation, and the network's inputs from y and X."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver._validation import check_count, check_counts
+from sktime_alm.solver.activations import Activation
+from sktime_alm.solver.elman import ElmanParameters, free_run
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,23 +53,154 @@ class Standardizer:
         return values * self.scale + self.mean
 
 
-def lag_matrix(values: Array, n_lags: int) -> Array:
-    """The ``n_lags`` rows before each row, newest first; zeros before the first row.
+@dataclass(frozen=True)
+class InputLayout:
+    """Which values are inputs of the network at a time t, in the order of its columns.
+
+    Attributes
+    ----------
+    lags : tuple of int
+        y of t - lag, for each lag.
+    windows : tuple of int
+        Averages of the last values of y before t, for each number of values.
+    exog_lags : tuple of int
+        X of t - lag, for each lag; 0 is X of t itself.
+    """
+
+    lags: tuple[int, ...]
+    windows: tuple[int, ...]
+    exog_lags: tuple[int, ...]
+
+    @classmethod
+    def from_arguments(cls, lags: Any, window_means: Any, exog_lags: Any) -> InputLayout:
+        """From the arguments of the forecaster; an error names the one that is wrong."""
+        if isinstance(lags, Integral):
+            lags = range(1, check_count(lags, "lags", minimum=0) + 1)
+        if isinstance(exog_lags, Integral):
+            exog_lags = (check_count(exog_lags, "exog_lags", minimum=0),)
+        windows = () if window_means is None else window_means
+        exog_lags = (0,) if exog_lags is None else exog_lags
+        kind = "an integer or a sequence of integers"
+        layout = cls(
+            check_counts(lags, "lags", 1, kind),
+            check_counts(windows, "window_means", 1),
+            check_counts(exog_lags, "exog_lags", 0, kind),
+        )
+        if not layout.exog_lags:
+            raise ValueError("exog_lags must hold at least one lag; pass no X to fit to use none")
+        return layout
+
+    @property
+    def memory(self) -> int:
+        """Number of last values of y that the inputs of a time depend on."""
+        return max((*self.lags, *self.windows), default=0)
+
+    @property
+    def context(self) -> int:
+        """Number of rows before a time that its inputs are made of."""
+        return max(self.memory, *self.exog_lags)
+
+    def longest(self) -> str:
+        """The argument whose inputs reach back furthest."""
+        reach = {"lags": self.lags, "window_means": self.windows, "exog_lags": self.exog_lags}
+        return max(reach, key=lambda name: max(reach[name], default=0))
+
+    def scaler(self, y: Standardizer, X: Standardizer) -> Standardizer:
+        """Scaler of the inputs: an average of standardised values needs none of its own."""
+        scalers = [y] * len(self.lags + self.windows) + [X] * len(self.exog_lags)
+        return Standardizer(
+            np.concatenate([scaler.mean for scaler in scalers]),
+            np.concatenate([scaler.scale for scaler in scalers]),
+        )
+
+    def rows(self, y: Array, X: Array) -> Array:
+        """Inputs of each row of consecutive times, with zeros in place of what came before.
+
+        Parameters
+        ----------
+        y : array of shape (T, m)
+        X : array of shape (T, n)
+
+        Returns
+        -------
+        array of shape (T, (n_lags + n_windows) m + n_exog_lags n)
+        """
+        means = [trailing_mean(y, window) for window in self.windows]
+        return np.hstack([lag_matrix(y, self.lags), *means, lag_matrix(X, self.exog_lags)])
+
+    def free_run(
+        self, parameters: ElmanParameters, sigma: Activation, state: Array, y: Array, X: Array
+    ) -> Array:
+        """Outputs of the network after the rows of y, run on its own outputs.
+
+        Parameters
+        ----------
+        parameters : ElmanParameters
+        sigma : Activation
+        state : array of shape (r,)
+            Hidden state after the last row of y.
+        y : array of shape (T, m)
+            The last ``memory`` rows count; zeros stand in for those that are not there.
+        X : array of shape (n_steps, n_exog_lags n)
+            Exogenous inputs of each step, lagged as in :meth:`rows`.
+
+        Returns
+        -------
+        array of shape (n_steps, m)
+        """
+        m = y.shape[1]
+        recent = np.zeros((self.memory, m))
+        newest_first = y[::-1][: self.memory]
+        recent[: len(newest_first)] = newest_first
+        # inputs from y are a linear map of its last values: run on these, with V times the map
+        V_y, V_x = np.split(parameters.V, [len(self.lags + self.windows) * m], axis=1)
+        V = np.hstack([V_y @ np.kron(self._map_from_recent(), np.eye(m)), V_x])
+        return free_run(replace(parameters, V=V), sigma, state, recent, X)
+
+    def _map_from_recent(self) -> Array:
+        """The inputs from y as rows of weights of its last values, newest first."""
+        weights = np.zeros((len(self.lags + self.windows), self.memory))
+        for row, lag in enumerate(self.lags):
+            weights[row, lag - 1] = 1.0
+        for row, window in enumerate(self.windows, start=len(self.lags)):
+            weights[row, :window] = 1.0 / window
+        return weights
+
+
+def lag_matrix(values: Array, lags: Sequence[int]) -> Array:
+    """For each row the rows ``lags`` before it, side by side; zeros before the first row.
 
     Parameters
     ----------
     values : array of shape (T, m)
-    n_lags : int
+    lags : sequence of int
 
     Returns
     -------
     array of shape (T, n_lags m)
     """
     T, m = values.shape
-    lagged = np.zeros((T, n_lags, m))
-    for lag in range(1, n_lags + 1):
-        lagged[lag:, lag - 1] = values[: T - lag]
-    return lagged.reshape(T, n_lags * m)
+    lagged = np.zeros((T, len(lags), m))
+    for column, lag in enumerate(lags):
+        lagged[lag:, column] = values[: max(T - lag, 0)]
+    return lagged.reshape(T, len(lags) * m)
+
+
+def trailing_mean(values: Array, window: int) -> Array:
+    """Mean of the ``window`` rows before each row; zeros stand before the first row.
+
+    Parameters
+    ----------
+    values : array of shape (T, m)
+    window : int
+
+    Returns
+    -------
+    array of shape (T, m)
+    """
+    padded = np.vstack([np.zeros((window, values.shape[1])), values[:-1]])
+    # not from cumulative sums, whose rounding errors add up along the series
+    return sliding_window_view(padded, window, axis=0).mean(axis=-1)
 
 
 def change_units(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -12,13 +12,13 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
-from sktime_alm.features import Standardizer, change_units, lag_matrix
+from sktime_alm.features import InputLayout, Standardizer, change_units, lag_matrix
 from sktime_alm.progress import watching
 from sktime_alm.solver import ALMResult, ALMSettings, Certificate, ElmanParameters, Status, train
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver._validation import check_count, check_nonnegative
 from sktime_alm.solver.activations import Activation, get_activation
-from sktime_alm.solver.elman import free_run, rollout
+from sktime_alm.solver.elman import rollout
 from sktime_alm.solver.result import Callback
 
 
@@ -28,25 +28,38 @@ class ALMElmanForecaster(BaseForecaster):
     .. math:: u_t = W h_{t-1} + V x_t + b, \quad h_t = \sigma(u_t), \quad
               \hat y_t = A h_t + c
 
-    The inputs x_t are the last ``lags`` values of y, newest first, and the exogenous
-    X of time t. The weights are not found by backpropagation: training is written as a
-    constrained problem in the weights, the hidden states and the pre-activations, and
-    solved by an augmented Lagrangian method whose subproblems are minimised block by
-    block in closed form [1]_.
+    The inputs x_t are past values of y (``lags``), averages of them (``window_means``)
+    and exogenous X (``exog_lags``). The weights are not found by backpropagation: training
+    is written as a constrained problem in the weights, the hidden states and the
+    pre-activations, and solved by an augmented Lagrangian method whose subproblems are
+    minimised block by block in closed form [1]_.
 
-    **Which X a forecast needs.** X of time t is an input of the forecast *of* time t, as
-    in the paper. To forecast h steps ahead, X of all h future times must be passed to
-    ``predict``, found there by its index labels. A variable that is not yet known at
-    forecast time must be lagged before it is passed (``X.shift(1)``), in ``fit`` too.
+    **Which X a forecast needs.** Let L be the smallest of ``exog_lags``. To forecast h
+    steps ahead, with or without the steps between, ``predict`` needs X of *all* times
+    after the cutoff up to cutoff + h - L, found by their index labels; X up to the cutoff
+    is known from ``fit`` and ``update``. So steps 1 to L need no X at all. Other rows may
+    hold anything or be missing; they are not read.
+
+    By default L is 0: X of time t is an input of the forecast *of* time t, as in the
+    paper. This leaks the future into a backtest unless X is known at forecast time, like a
+    calendar or a plan. Use ``exog_lags=1`` for a variable that is only observed with y.
 
     Parameters
     ----------
     hidden_size : int, default=8
         Number r of hidden units.
     activation : {"relu", "leaky_relu", "elu"} or Activation, default="relu"
-    lags : int, default=1
-        Number of past values of y among the inputs. 0 is the paper's model, which needs
-        X. Beyond one step ahead, forecasts take the place of values not yet seen.
+    lags : int or sequence of int, default=1
+        Past values of y among the inputs: the last ``lags`` values, or exactly those of a
+        sequence, such as [1, 12]. 0 or [] is none; with X alone it is the paper's model.
+        Beyond one step ahead, forecasts take the place of values not yet seen.
+    window_means : sequence of int, optional
+        Averages of the last values of y among the inputs, one for each number of values:
+        (1, 3, 12) are those of a heterogeneous autoregression (HAR) on monthly data.
+        Forecasts take the place of values not yet seen.
+    exog_lags : int or sequence of int, optional
+        Lags of X among the inputs. Unlike ``lags``, an integer is exactly that one lag:
+        1 is X of the time before. By default 0, X of the time that is forecast.
     alpha : float, default=1.0
         Strength of the l2 penalties, spread over the weights as in the paper's Table 2
         (its tau): each matrix is penalised by alpha over its number of entries.
@@ -96,10 +109,12 @@ class ALMElmanForecaster(BaseForecaster):
     Raises
     ------
     ValueError, TypeError
-        In ``fit``: a parameter out of its range, y or X not finite, time steps missing
-        within y, fewer than ``lags + 2`` rows, or no inputs (``lags=0`` without X). In
-        ``predict`` and ``update``: X missing, without rows for all times needed, or with
-        other columns than in ``fit``; rows missing between the last time seen and y.
+        In ``fit``: a parameter out of its range, y or X of its times not finite, time steps
+        missing within y, fewer rows than the longest lag or window + 2, ``exog_lags``
+        without X, or no inputs (``lags=0`` without window means and X). In ``predict`` and
+        ``update``: X missing or not finite at a time needed (for ``update``, at all times
+        of y), or with other columns than in ``fit``; rows missing between the last time
+        seen and y.
 
     Warns
     -----
@@ -116,9 +131,9 @@ class ALMElmanForecaster(BaseForecaster):
     ``update(update_params=True)`` trains on all rows seen, from the present weights.
     Rows of times already seen are ignored.
 
-    In-sample predictions are those of one step ahead; for the first ``lags`` rows the
-    values before the series are taken to be at the training mean (at 0 if not
-    ``standardize``).
+    The first rows, which lack some of their inputs, are left out of training. In-sample
+    predictions are those of one step ahead; for the first rows the values before the
+    series are taken to be at the training mean (at 0 if not ``standardize``).
 
     References
     ----------
@@ -130,12 +145,18 @@ class ALMElmanForecaster(BaseForecaster):
     >>> from sktime_alm import ALMElmanForecaster
     >>> from sktime_alm.datasets import load_sp500_volatility
     >>> y, X = load_sp500_volatility()
-    >>> X = X.shift(1)  # known a month before
-    >>> forecaster = ALMElmanForecaster(hidden_size=4, max_iter=20, random_state=0)
-    >>> forecaster.fit(y[1:-1], X[1:-1])
-    ALMElmanForecaster(hidden_size=4, max_iter=20, random_state=0)
-    >>> forecaster.predict(fh=1, X=X[-1:]).index[0]
-    Period('2009-06', 'M')
+    >>> forecaster = ALMElmanForecaster(hidden_size=4, exog_lags=1, random_state=0)
+    >>> forecaster.fit(y, X)
+    ALMElmanForecaster(exog_lags=1, hidden_size=4, random_state=0)
+    >>> forecaster.predict(fh=1).index[0]
+    Period('2009-07', 'M')
+
+    A network on the inputs of a HAR model with X of the month before. Two months ahead it
+    needs X of the first of them, here that of the last month again:
+
+    >>> har = ALMElmanForecaster(lags=0, window_means=(1, 3, 12), exog_lags=1)
+    >>> har.fit(y, X).predict(fh=[1, 2], X=X[-1:].shift(1, freq="M")).index[1]
+    Period('2009-08', 'M')
     """
 
     _tags = {  # noqa: RUF012  # sktime reads it from the class
@@ -146,7 +167,8 @@ class ALMElmanForecaster(BaseForecaster):
         "X_inner_mtype": "pd.DataFrame",
         "capability:multivariate": True,
         "capability:exogenous": True,
-        "capability:missing_values": False,
+        # y must be complete; X only where it is needed, which sktime cannot know: we check
+        "capability:missing_values": True,
         "capability:categorical_in_X": False,
         "capability:insample": True,
         "capability:pred_int": False,
@@ -174,13 +196,16 @@ class ALMElmanForecaster(BaseForecaster):
     certificate_: Certificate
     _y_scaler: Standardizer
     _X_scaler: Standardizer
+    _layout: InputLayout
     _hidden_state: Array
 
     def __init__(
         self,
         hidden_size: int = 8,
         activation: str | Activation = "relu",
-        lags: int = 1,
+        lags: int | Sequence[int] = 1,
+        window_means: Sequence[int] | None = None,
+        exog_lags: int | Sequence[int] | None = None,
         alpha: float = 1.0,
         method: str = "safeguarded",
         initialization: str | float = "normal",
@@ -197,6 +222,8 @@ class ALMElmanForecaster(BaseForecaster):
         self.hidden_size = hidden_size
         self.activation = activation
         self.lags = lags
+        self.window_means = window_means
+        self.exog_lags = exog_lags
         self.alpha = alpha
         self.method = method
         self.initialization = initialization
@@ -215,12 +242,8 @@ class ALMElmanForecaster(BaseForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None, fh: ForecastingHorizon | None
     ) -> ALMElmanForecaster:
         self._check_arguments()
-        if self.lags == 0 and X is None:
-            raise ValueError("lags=0 leaves the network without inputs; pass X or use lags >= 1")
-        if len(y) < self.lags + 2:
-            raise ValueError(
-                f"y must have at least lags + 2 = {self.lags + 2} rows, found {len(y)}"
-            )
+        self._layout = InputLayout.from_arguments(self.lags, self.window_means, self.exog_lags)
+        self._check_inputs(len(y), X)
         self._frequency = _frequency(y.index)
         _check_consecutive(y.index, self._frequency)
         self._seen_y = _as_finite_floats(y, "y")
@@ -247,8 +270,7 @@ class ALMElmanForecaster(BaseForecaster):
             times = ForecastingHorizon(
                 np.arange(1, steps.max() + 1), is_relative=True, freq=fh.freq
             ).to_absolute_index(self.cutoff)
-            exogenous = self._select_X(X, times, "predict").to_numpy()
-            forecasts = self._forecast(origin, self._X_scaler.transform(exogenous))
+            forecasts = self._forecast(origin, self._future_inputs(origin, X, times))
             values[~in_sample] = forecasts[steps[~in_sample] - 1]
         return pd.DataFrame(
             self._y_scaler.inverse_transform(values),
@@ -304,7 +326,6 @@ class ALMElmanForecaster(BaseForecaster):
 
     def _check_arguments(self) -> None:
         """Refuse what the solver does not see, or sees by another name."""
-        check_count(self.lags, "lags", minimum=0)
         check_count(self.verbose, "verbose", minimum=0)
         check_count(self.max_iter, "max_iter")
         check_count(self.n_init, "n_init")
@@ -322,19 +343,37 @@ class ALMElmanForecaster(BaseForecaster):
                 f"{sorted(unknown)}"
             )
 
+    def _check_inputs(self, n_rows: int, X: pd.DataFrame | None) -> None:
+        """Refuse lags of an X that is not there, a network without inputs, and too few rows."""
+        layout = self._layout
+        if X is None and self.exog_lags is not None:
+            raise ValueError(f"exog_lags={self.exog_lags!r} are lags of X, but fit was passed no X")
+        if X is None and layout.memory == 0:
+            raise ValueError(
+                f"lags={self.lags!r} leaves the network without inputs; pass X, or use lags or "
+                "window_means"
+            )
+        if n_rows < layout.context + 2:
+            name = layout.longest()
+            raise ValueError(
+                f"y must have at least {name} + 2 = {layout.context + 2} rows, found {n_rows}; "
+                f"{name}={getattr(self, name)!r} reaches {layout.context} rows back"
+            )
+
     def _scale_and_train(self, initial: ElmanParameters | None = None) -> None:
         """Fit the scalers and the network to all rows seen."""
         if initial is not None:
-            before = self._input_scaler(), self._y_scaler
+            before = self._layout.scaler(self._y_scaler, self._X_scaler), self._y_scaler
         self._y_scaler = self._scaler(self._seen_y)
         self._X_scaler = self._scaler(self._seen_X)
         if initial is not None:
-            now = self._input_scaler(), self._y_scaler
+            now = self._layout.scaler(self._y_scaler, self._X_scaler), self._y_scaler
             initial = change_units(initial, *zip(before, now, strict=True))
 
         inputs, targets = self._inputs(), self._y_scaler.transform(self._seen_y.to_numpy())
         # the first rows lack lags, and would teach the network that y begins at its mean
-        self.result_ = self._train(inputs[self.lags :], targets[self.lags :], initial)
+        first = self._layout.context
+        self.result_ = self._train(inputs[first:], targets[first:], initial)
         self.parameters_ = self.result_.parameters
         self.n_iter_ = self.result_.n_iter
         self.objective_ = self.result_.objective
@@ -392,25 +431,27 @@ class ALMElmanForecaster(BaseForecaster):
             return Standardizer.fit(data.to_numpy())
         return Standardizer.identity(data.shape[1])
 
-    def _input_scaler(self) -> Standardizer:
-        """Scaler of the network's inputs: of y for each lag, then of X."""
-        scalers = [self._y_scaler] * self.lags + [self._X_scaler]
-        return Standardizer(
-            np.concatenate([scaler.mean for scaler in scalers]),
-            np.concatenate([scaler.scale for scaler in scalers]),
-        )
-
     def _inputs(self, first: int = 0) -> Array:
         """Standardised network inputs of the rows seen, from row ``first`` on."""
-        # lags of the first row wanted reach back before it
-        context = max(first - self.lags, 0)
-        y = self._y_scaler.transform(self._seen_y.to_numpy()[context:])
-        lagged = lag_matrix(y, self.lags)[first - context :]
-        return np.hstack([lagged, self._X_scaler.transform(self._seen_X.to_numpy()[first:])])
+        # inputs of the first row wanted reach back before it
+        start = max(first - self._layout.context, 0)
+        y = self._y_scaler.transform(self._seen_y.to_numpy()[start:])
+        X = self._X_scaler.transform(self._seen_X.to_numpy()[start:])
+        return self._layout.rows(y, X)[first - start :]
+
+    def _future_inputs(self, origin: int, X: pd.DataFrame | None, times: pd.Index) -> Array:
+        """Standardised exogenous inputs of ``times``, which follow row ``origin``."""
+        lags = self._layout.exog_lags
+        n_needed = max(len(times) - min(lags), 0)
+        # no lag reaches the last rows: what stands there is never read
+        future = self._select_X(X, times[:n_needed], "predict").reindex(times)
+        seen = self._seen_X.iloc[max(origin + 1 - max(lags), 0) : origin + 1]
+        known = np.vstack([seen.to_numpy(), future.to_numpy()])
+        return lag_matrix(self._X_scaler.transform(known), lags)[-len(times) :]
 
     def _hidden_states(self, n_rows: int) -> Array:
         """Hidden states of the first rows seen; the state starts anew at the first full row."""
-        starts = (0, self.lags) if 0 < self.lags < n_rows else (0,)
+        starts = (0, self._layout.context) if 0 < self._layout.context < n_rows else (0,)
         sigma = get_activation(self.activation)
         return rollout(self.parameters_, sigma, self._inputs()[:n_rows], starts)[1]
 
@@ -420,18 +461,21 @@ class ALMElmanForecaster(BaseForecaster):
         inputs = self._inputs(first=n_before)
         return rollout(self.parameters_, sigma, inputs, initial_state=self._hidden_state)[1][-1]
 
+    def _state_after(self, origin: int) -> Array:
+        """Hidden state with which the network goes on from row ``origin``."""
+        if origin == len(self._seen_y) - 1:
+            return self._hidden_state
+        if origin + 1 == self._layout.context:
+            return np.zeros_like(self._hidden_state)  # it starts anew at the first full row
+        return self._hidden_states(origin + 1)[-1]
+
     def _forecast(self, origin: int, exogenous: Array) -> Array:
-        """Standardised forecasts from row ``origin`` on, one for each row of ``exogenous``."""
-        at_end = origin == len(self._seen_y) - 1
-        state = self._hidden_state if at_end else self._hidden_states(origin + 1)[-1]
-        recent = self._seen_y.to_numpy()[origin + 1 - self.lags : origin + 1][::-1]
-        forecasts = free_run(
-            self.parameters_,
-            get_activation(self.activation),
-            state,
-            self._y_scaler.transform(recent),
-            exogenous,
-        )
+        """Standardised forecasts after row ``origin``, one for each row of ``exogenous``."""
+        state = self._state_after(origin)
+        first = max(origin + 1 - self._layout.memory, 0)
+        y = self._y_scaler.transform(self._seen_y.to_numpy()[first : origin + 1])
+        sigma = get_activation(self.activation)
+        forecasts = self._layout.free_run(self.parameters_, sigma, state, y, exogenous)
         if not np.isfinite(forecasts).all():
             step = int(np.argmin(np.isfinite(forecasts).all(axis=1))) + 1
             raise ValueError(
@@ -449,6 +493,8 @@ class ALMElmanForecaster(BaseForecaster):
                     f"columns {list(X.columns)}"
                 )
             return pd.DataFrame(index=times)
+        if X is None and times.empty:
+            return self._seen_X[:0]
         if X is None:
             raise ValueError(
                 f"X must be passed to {caller}, since the forecaster was fitted with X: "
@@ -458,8 +504,8 @@ class ALMElmanForecaster(BaseForecaster):
         missing = times.difference(X.index, sort=False)
         if len(missing):
             raise ValueError(
-                f"X passed to {caller} must have a row for every time from the cutoff to the last "
-                f"one of fh or y, since the hidden state runs through all of them; missing "
+                f"X passed to {caller} must have a row for every time after the cutoff up to the "
+                f"last one needed, since the hidden state runs through all of them; missing "
                 f"{_listed(missing)}"
             )
         return _as_finite_floats(X.loc[times, self._seen_X.columns], "X")
@@ -473,7 +519,8 @@ class ALMElmanForecaster(BaseForecaster):
             {
                 "hidden_size": 3,
                 "activation": "elu",
-                "lags": 2,
+                "lags": [2],
+                "window_means": (1, 3),
                 "alpha": 0.1,
                 "initialization": "glorot",
                 "n_init": 2,

@@ -1,20 +1,49 @@
-"""Standardisation and lags."""
+"""Standardisation, and the network's inputs."""
 
 import numpy as np
 import pytest
 
-from sktime_alm.features import Standardizer, lag_matrix
+from sktime_alm.features import InputLayout, Standardizer, lag_matrix, trailing_mean
+from sktime_alm.solver import ELU, ReLU
+from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.initialization import initialize
 
 
 def test_lags_are_newest_first_and_zero_before_the_series():
     values = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
     expected = [[0, 0, 0, 0], [1, 10, 0, 0], [2, 20, 1, 10]]
-    np.testing.assert_array_equal(lag_matrix(values, 2), expected)
-    assert lag_matrix(values, 0).shape == (3, 0)
+    np.testing.assert_array_equal(lag_matrix(values, (1, 2)), expected)
+    np.testing.assert_array_equal(lag_matrix(values, (2, 0))[2], [1, 10, 3, 30])
+    assert lag_matrix(values, ()).shape == (3, 0)
 
 
 def test_more_lags_than_rows():
-    np.testing.assert_array_equal(lag_matrix(np.ones((2, 1)), 4)[1], [1, 0, 0, 0])
+    np.testing.assert_array_equal(
+        lag_matrix(np.ones((2, 1)), range(1, 8))[1], [1, 0, 0, 0, 0, 0, 0]
+    )
+
+
+@pytest.mark.parametrize("window", [1, 3, 20])
+def test_trailing_means_are_of_the_rows_before(window):
+    values = np.random.default_rng(0).normal(size=(9, 2))
+    padded = np.vstack([np.zeros((window, 2)), values])
+    expected = [padded[t : t + window].mean(axis=0) for t in range(9)]
+    np.testing.assert_allclose(trailing_mean(values, window), expected, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("n_rows", [3, 12])
+@pytest.mark.parametrize("sigma", [ReLU(), ELU()], ids=str)
+def test_a_free_run_is_the_rollout_over_inputs_made_of_its_own_outputs(sigma, n_rows):
+    rng = np.random.default_rng(1)
+    layout = InputLayout(lags=(4, 1), windows=(2, 7), exog_lags=(1, 0))
+    parameters = initialize(0.4, 4 * 2 + 2 * 3, 5, 2, rng)
+    y, X = rng.normal(size=(n_rows, 2)), rng.normal(size=(n_rows + 6, 3))
+    state = rollout(parameters, sigma, layout.rows(y, X[:n_rows]))[1][-1]
+    exogenous = lag_matrix(X, layout.exog_lags)[n_rows:]
+    found = layout.free_run(parameters, sigma, state, y, exogenous)
+    inputs = layout.rows(np.vstack([y, found]), X)
+    expected = parameters.outputs(rollout(parameters, sigma, inputs)[1][n_rows:])
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])

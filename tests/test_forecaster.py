@@ -367,7 +367,7 @@ Y_NAN.iloc[3], Y_INF.iloc[3] = np.nan, np.inf
         ({"solver_options": {"mu": 1.0}}, Y, X, ValueError, r"solver_options.*found \['mu'\]"),
         ({"solver_options": {"max_iter": 1}}, Y, X, ValueError, "solver_options"),
         ({}, Y_INF, X, ValueError, "y must be finite, found inf in column 'y0' at 2000-04"),
-        ({}, Y_NAN, X, ValueError, "y passed contained missing data"),
+        ({}, Y_NAN, X, ValueError, "y must be finite, found nan in column 'y0' at 2000-04"),
         ({}, Y, X.where(X.max().max() > X, np.inf), ValueError, "X must be finite, found inf"),
         ({}, Y[:1], X[:1], ValueError, r"y must have at least lags \+ 2 = 3 rows, found 1"),
         ({"lags": 12}, Y[:13], None, ValueError, "at least lags . 2 = 14 rows, found 13"),

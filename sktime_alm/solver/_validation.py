@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -19,6 +19,18 @@ def check_count(value: Any, name: str, minimum: int = 1) -> int:
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, found {value!r}")
     return int(value)
+
+
+def check_counts(
+    value: Any, name: str, minimum: int, kind: str = "a sequence of integers"
+) -> tuple[int, ...]:
+    """Distinct integers of at least ``minimum``; ``kind`` says in errors what may be passed."""
+    if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, str):
+        raise TypeError(f"{name} must be {kind}, found {value!r}")
+    counts = tuple(check_count(item, f"each of {name}", minimum) for item in value)
+    if len(set(counts)) < len(counts):
+        raise ValueError(f"{name} must not name a number twice, found {value!r}")
+    return counts
 
 
 def check_number(value: Any, name: str) -> float:

@@ -174,7 +174,7 @@ def main() -> None:
     arguments = parser.parse_args()
     output = output_folder(arguments.output, arguments.quick)
 
-    lengths = {1_000: 5.0, 10_000: 10.0, 100_000: 30.0, 1_000_000: 150.0}
+    lengths = {1_000: 5.0, 10_000: 10.0, 100_000: 30.0, 1_000_000: 100.0}
     widths = (5, 10, 50, 100, 200)
     longest = 1_000_000
     if arguments.quick:

@@ -39,10 +39,9 @@ class Trial(NamedTuple):
 
 
 class Iterate(NamedTuple):
-    """A trial with the multiplier xi of its adjoint recursion, and the gradient in B."""
+    """A trial with the gradient of R in B."""
 
     trial: Trial
-    xi: Array
     gradient: Array
 
     @property
@@ -103,10 +102,10 @@ def _evaluate_states(
 
 
 def differentiate(problem: ElmanProblem, trial: Trial, steepest: float = np.inf) -> Iterate | None:
-    """Complete a trial by its adjoint multipliers and its gradient.
+    """Complete a trial by the gradient, through the adjoint multipliers.
 
-    None if they overflow, as they may where the rollout does not, or if the norm of the
-    gradient is above ``steepest``: R is a cliff where the recurrence is unstable.
+    None if it overflows, as it may where the rollout does not, or if its norm is above
+    ``steepest``: R is a cliff where the recurrence is unstable.
     """
     hidden_layer, readout, u, h, errors, _ = trial
     r = len(hidden_layer)
@@ -130,7 +129,7 @@ def differentiate(problem: ElmanProblem, trial: Trial, steepest: float = np.inf)
     squared_steepness = np.vdot(gradient, gradient)
     if not (np.isfinite(squared_steepness) and squared_steepness <= steepest**2):
         return None
-    return Iterate(trial, xi, gradient)
+    return Iterate(trial, gradient)
 
 
 def iterate_at(

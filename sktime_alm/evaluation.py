@@ -167,7 +167,8 @@ def variance_from_log_volatility(y_pred: Any, residual_variance: ArrayLike) -> A
     >>> print(variance_from_log_volatility(np.log([0.1, 0.2]), 0.05).round(4))
     [0.0111 0.0442]
     """
-    if hasattr(residual_variance, "index") and hasattr(y_pred, "index"):
+    kinds = pd.Series, pd.DataFrame
+    if isinstance(y_pred, kinds) and isinstance(residual_variance, kinds):
         residual_variance = _reordered(residual_variance, y_pred.index, "residual_variance")
     s2 = np.asarray(residual_variance, dtype=float)
     if s2.size not in (1, np.size(y_pred)):

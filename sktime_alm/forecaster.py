@@ -162,15 +162,16 @@ class ALMElmanForecaster(BaseForecaster):
     and for all outputs together. These are centred, and inflated by sqrt(T / (T - p)) for
     the p degrees of freedom that training took of the T rows: those of the ridge regression
     of the readout on the hidden states. What the hidden layer took is not counted, nor is
-    that the weights are estimates: with many weights beside the rows, intervals are somewhat
-    narrow. "conformal" makes no model of the errors: a network trained on the first two
+    that the weights are estimates or that the series may change: its 90 % intervals of
+    monthly volatility held 73 to 85 % of the values of later years. Check yours in a
+    backtest. "conformal" makes no model of the errors: a network trained on the first two
     thirds of the rows forecasts the rest, with X as it was, from each row on; the errors h
-    steps ahead are added to the forecast h steps ahead. It is at most a fit more, calibrates
-    no more than 120 steps, each on 19 errors at least, and a quantile further out than its
-    errors reach is the largest of them. ``update(update_params=True)`` collects the errors
-    anew, ``update_params=False`` keeps them. In-sample the errors of one step are added to
-    the fitted value. ``predict_proba`` is the normal distribution with the forecast and this
-    variance.
+    steps ahead are added to the forecast h steps ahead. It is at most a fit more,
+    calibrates no more than 120 steps, each on 19 errors at least, and a quantile further
+    out than its errors reach is the largest of them. ``update(update_params=True)``
+    collects the errors anew, ``update_params=False`` keeps them. In-sample the errors of
+    one step are added to the fitted value. ``predict_proba`` is the normal distribution
+    with the forecast and this variance.
 
     References
     ----------

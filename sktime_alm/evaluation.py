@@ -50,6 +50,7 @@ __all__ = [
     "mincer_zarnowitz",
     "model_confidence_set",
     "out_of_sample_r2",
+    "variance_from_log_volatility",
 ]
 
 # differences below this share of the largest value are rounding, not evidence
@@ -136,6 +137,49 @@ class QLIKE(BaseForecastingErrorMetric):
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Arguments for sktime's checks, whose series have either sign: only logs fit them."""
         return [{"scale": "log_volatility", "residual_variance": s2} for s2 in (0.0, 0.1)]
+
+
+def variance_from_log_volatility(y_pred: Any, residual_variance: ArrayLike) -> Any:
+    """Forecasts of the variance from forecasts f of log volatility: exp(2 f + 2 s^2).
+
+    The mean of the square of exp(f + e) where the error e is normal with variance s^2;
+    exp(2 f) alone is its median, and too small.
+
+    Parameters
+    ----------
+    y_pred : Series, DataFrame or array of shape (T,) or (T, m)
+        f, for instance from ``predict``.
+    residual_variance : float, or as many values as y_pred
+        s^2, for instance from ``predict_var`` of the same horizons and X.
+
+    Returns
+    -------
+    As y_pred.
+
+    Raises
+    ------
+    ValueError
+        If the labels or the numbers of values differ, or a variance is negative.
+
+    Examples
+    --------
+    >>> from sktime_alm.evaluation import variance_from_log_volatility
+    >>> print(variance_from_log_volatility(np.log([0.1, 0.2]), 0.05).round(4))
+    [0.0111 0.0442]
+    """
+    kinds = pd.Series, pd.DataFrame
+    if isinstance(y_pred, kinds) and isinstance(residual_variance, kinds):
+        residual_variance = _reordered(residual_variance, y_pred.index, "residual_variance")
+    s2 = np.asarray(residual_variance, dtype=float)
+    if s2.size not in (1, np.size(y_pred)):
+        raise ValueError(
+            f"residual_variance must have one value, or as many as y_pred ({np.size(y_pred)}), "
+            f"found {s2.size}"
+        )
+    if not (s2 >= 0.0).all():
+        raise ValueError(f"residual_variance must be 0 or more, found {s2.min()}")
+    # predict_var makes a frame of a series
+    return np.exp(2.0 * y_pred + 2.0 * (s2.reshape(np.shape(y_pred)) if s2.size > 1 else s2.item()))
 
 
 def out_of_sample_r2(y_true: ArrayLike, y_pred: ArrayLike, y_benchmark: ArrayLike) -> float:

@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver._validation import check_count, check_counts
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.elman import ElmanParameters, free_run
+from sktime_alm.solver.elman import ElmanParameters, simulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,19 @@ class InputLayout:
     def free_run(
         self, parameters: ElmanParameters, sigma: Activation, state: Array, y: Array, X: Array
     ) -> Array:
-        """Outputs of the network after the rows of y, run on its own outputs.
+        """The one path of :meth:`simulate` without noise, of shape (n_steps, m)."""
+        return self.simulate(parameters, sigma, state, y, X, np.zeros((1, len(X), y.shape[1])))[0]
+
+    def simulate(
+        self,
+        parameters: ElmanParameters,
+        sigma: Activation,
+        state: Array,
+        y: Array,
+        X: Array,
+        noise: Array,
+    ) -> Array:
+        """Paths of the network after the rows of y, run on its own outputs with noise.
 
         Parameters
         ----------
@@ -143,10 +155,12 @@ class InputLayout:
             The last ``memory`` rows count; zeros stand in for those that are not there.
         X : array of shape (n_steps, n_exog_lags n)
             Exogenous inputs of each step, lagged as in :meth:`rows`.
+        noise : array of shape (n_paths, n_steps, m)
+            Added to the outputs.
 
         Returns
         -------
-        array of shape (n_steps, m)
+        array of shape (n_paths, n_steps, m)
         """
         m = y.shape[1]
         recent = np.zeros((self.memory, m))
@@ -155,7 +169,7 @@ class InputLayout:
         # inputs from y are a linear map of its last values: run on these, with V times the map
         V_y, V_x = np.split(parameters.V, [len(self.lags + self.windows) * m], axis=1)
         V = np.hstack([V_y @ np.kron(self._map_from_recent(), np.eye(m)), V_x])
-        return free_run(replace(parameters, V=V), sigma, state, recent, X)
+        return simulate(replace(parameters, V=V), sigma, state, recent, X, noise)
 
     def _map_from_recent(self) -> Array:
         """The inputs from y as rows of weights of its last values, newest first."""

@@ -1,10 +1,10 @@
-"""Parameters, rollout, free run and initial weights."""
+"""Parameters, rollout, simulation and initial weights."""
 
 import numpy as np
 import pytest
 
 from sktime_alm.solver.activations import ReLU
-from sktime_alm.solver.elman import ElmanParameters, free_run, rollout
+from sktime_alm.solver.elman import ElmanParameters, rollout, simulate
 from sktime_alm.solver.initialization import initialize
 from tests import reference
 
@@ -37,21 +37,22 @@ def test_rollout_in_two_pieces_carries_the_state(parameters):
     np.testing.assert_allclose(np.vstack([first, second]), whole, rtol=1e-14, atol=1e-14)
 
 
-def test_free_run_equals_a_hand_rolled_recursion():
+def test_simulated_paths_equal_a_hand_rolled_recursion():
     rng = np.random.default_rng(2)
     # two lags of two outputs and one exogenous input
     A, W, V, b, c = initialize(0.5, 5, 3, 2, rng).arrays()
     b = rng.normal(size=3)
     parameters = ElmanParameters(A, W, V, b, c)
     state, past, exogenous = rng.normal(size=3), rng.normal(size=(2, 2)), rng.normal(size=(4, 1))
-    newest, older, h = past[0], past[1], state
-    expected = []
-    for row in exogenous:
-        h = np.maximum(W @ h + V @ np.concatenate([newest, older, row]) + b, 0.0)
-        newest, older = A @ h + c, newest
-        expected.append(newest)
-    found = free_run(parameters, ReLU(), state, past, exogenous)
-    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    noise = rng.normal(size=(3, 4, 2))
+    noise[0] = 0.0
+    found = simulate(parameters, ReLU(), state, past, exogenous, noise)
+    for path, errors in zip(found, noise, strict=True):
+        newest, older, h = past[0], past[1], state
+        for output, row, error in zip(path, exogenous, errors, strict=True):
+            h = np.maximum(W @ h + V @ np.concatenate([newest, older, row]) + b, 0.0)
+            newest, older = A @ h + c + error, newest
+            np.testing.assert_allclose(output, newest, rtol=1e-13)
 
 
 @pytest.mark.parametrize(

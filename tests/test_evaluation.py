@@ -22,6 +22,7 @@ from sktime_alm.evaluation import (
     mincer_zarnowitz,
     model_confidence_set,
     out_of_sample_r2,
+    variance_from_log_volatility,
 )
 
 INDEX = pd.period_range("2000-01", periods=60, freq="M")
@@ -60,6 +61,22 @@ def test_residual_variance_forecasts_the_mean_of_a_lognormal_variable():
         for s2 in (0.0, 0.2, 0.3, 0.4)
     }
     assert min(losses, key=losses.get) == 0.3
+
+
+def test_variance_from_log_volatility_is_the_mean_of_the_simulated_variance():
+    errors = np.random.default_rng(0).normal(size=400_000)
+    f, s2 = pd.Series([-2.0, -3.0], name="f"), pd.DataFrame({"f": [0.1, 0.2]})
+    found = variance_from_log_volatility(f, s2)
+    simulated = [np.exp(2 * (f[i] + np.sqrt(s2["f"][i]) * errors)).mean() for i in (0, 1)]
+    np.testing.assert_allclose(found, simulated, rtol=0.01)
+    assert found.index.equals(f.index) and found.name == "f"
+    pd.testing.assert_series_equal(variance_from_log_volatility(f, s2[::-1]), found)
+    with pytest.raises(ValueError, match="residual_variance must have one value, or as many"):
+        variance_from_log_volatility(f, [0.1, 0.1, 0.1])
+    with pytest.raises(ValueError, match="residual_variance must be 0 or more"):
+        variance_from_log_volatility(f, -0.1)
+    with pytest.raises(ValueError, match="residual_variance must have the same 2 labels"):
+        variance_from_log_volatility(f, s2.set_axis([5, 6]))
 
 
 def test_qlike_is_zero_for_perfect_forecasts_alone():

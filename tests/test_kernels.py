@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sktime_alm.solver import ELU, ElmanProblem, LeakyReLU, Regularization, ReLU
 from sktime_alm.solver.activations import scalar_objective
 from sktime_alm.solver.bcd import sweep
-from sktime_alm.solver.elman import free_run, rollout
+from sktime_alm.solver.elman import rollout, simulate
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.reduced import iterate_at
@@ -126,17 +126,18 @@ def test_sweep(activation, size, seed, gamma):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
 @given(size=sizes, n_lags=st.integers(0, 3), seed=st.integers(0, 2**31))
-def test_free_run(activation, size, n_lags, seed):
+def test_simulate(activation, size, n_lags, seed):
     n_steps, n_exogenous, m, r = size
     rng = np.random.default_rng(seed)
     parameters = initialize(0.5, n_lags * m + n_exogenous, r, m, rng)
     state, past = rng.normal(size=r), rng.normal(size=(n_lags, m))
     exogenous = rng.normal(size=(n_steps, n_exogenous))
-    copies = state.copy(), past.copy(), exogenous.copy()
-    found = free_run(parameters, activation, state, past, exogenous)
-    expected = free_run(parameters, Plain(activation), state, past, exogenous)
+    arrays = state, past, exogenous, rng.normal(size=(3, n_steps, m))
+    copies = [array.copy() for array in arrays]
+    found = simulate(parameters, activation, *arrays)
+    expected = simulate(parameters, Plain(activation), *arrays)
     assert relative_difference(found, expected) <= 1e-12
-    for array, copy in zip((state, past, exogenous), copies, strict=True):
+    for array, copy in zip(arrays, copies, strict=True):
         np.testing.assert_array_equal(array, copy)
 
 

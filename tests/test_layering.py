@@ -31,6 +31,7 @@ ORDER = [
     "solver.training",
     "solver",
     "features",
+    "intervals",
     "progress",
     "forecaster",
     "evaluation",

@@ -1,4 +1,4 @@
-"""The Elman network: parameters, rollout over given inputs, free run on its own outputs."""
+"""The Elman network: parameters, rollout over given inputs, simulation on its own outputs."""
 
 from __future__ import annotations
 
@@ -154,17 +154,18 @@ def complete_rollout(
     return h
 
 
-def free_run(
+def simulate(
     parameters: ElmanParameters,
     activation: Activation,
     state: Array,
     past_outputs: Array,
     exogenous: Array,
+    noise: Array,
 ) -> Array:
-    """Outputs of the network run on its own outputs as the lagged inputs.
+    """Paths of the network run on its own outputs, with noise, as the lagged inputs.
 
-    The inputs of a step are the ``n_lags`` last outputs, newest first, followed by the
-    row of exogenous inputs.
+    The inputs of a step are the ``n_lags`` last outputs of the path, newest first, followed
+    by the row of exogenous inputs.
 
     Parameters
     ----------
@@ -177,22 +178,27 @@ def free_run(
         The last outputs before the first step, newest first; n_lags may be 0.
     exogenous : array of shape (n_steps, n_exogenous)
         n_exogenous may be 0.
+    noise : array of shape (n_paths, n_steps, m)
+        Added to the outputs; one path of zeros is the forecast.
 
     Returns
     -------
-    array of shape (n_steps, m)
-        Not finite from the step on where the network overflows.
+    array of shape (n_paths, n_steps, m)
+        Each path not finite from the step on where the network overflows.
     """
     A, W, V, b, c = (np.ascontiguousarray(array) for array in parameters.arrays())
     if hasattr(activation, "kernel"):
-        lagged, rows = past_outputs.ravel(), np.ascontiguousarray(exogenous)
-        return kernels.free_run(A, W, V, b, c, state, lagged, rows, *activation.kernel)
-    n_lags = len(past_outputs)
-    outputs = np.empty((len(exogenous), len(c)))
+        lagged = past_outputs.ravel()
+        rows, noise = np.ascontiguousarray(exogenous), np.ascontiguousarray(noise)
+        return kernels.simulate(A, W, V, b, c, state, lagged, rows, noise, *activation.kernel)
+    outputs = np.empty(noise.shape)
+    n_paths, n_lagged = len(noise), past_outputs.size
+    states = np.tile(state, (n_paths, 1))
+    lagged = np.tile(past_outputs.ravel(), (n_paths, 1))
     with np.errstate(over="ignore", invalid="ignore"):
         for t, row in enumerate(exogenous):
-            x = np.concatenate([past_outputs.ravel(), row])
-            state = activation.value(W @ state + V @ x + b)
-            outputs[t] = A @ state + c
-            past_outputs = np.vstack([outputs[t], past_outputs])[:n_lags]
+            x = np.hstack([lagged, np.tile(row, (n_paths, 1))])
+            states = activation.value(states @ W.T + x @ V.T + b)
+            outputs[:, t] = states @ A.T + c + noise[:, t]
+            lagged = np.hstack([outputs[:, t], lagged])[:, :n_lagged]
     return outputs

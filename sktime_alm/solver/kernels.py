@@ -537,7 +537,7 @@ def weighted_rows(u: Array, shift: Array, xi: Array, gamma: float) -> Array:
 
 
 @_compiled
-def free_run(
+def simulate(
     A: Array,
     W: Array,
     V: Array,
@@ -546,30 +546,36 @@ def free_run(
     state: Array,
     lagged: Array,
     exogenous: Array,
+    noise: Array,
     kind: int,
     slope: float,
 ) -> Array:
-    """Outputs of the network run on its own outputs; ``lagged`` is flat, newest first."""
-    n_steps, (m, r), n_lagged = len(exogenous), A.shape, len(lagged)
-    outputs = np.empty((n_steps, m))
-    state, following, lagged = state.copy(), np.empty(r), lagged.copy()
-    for t in range(n_steps):
-        for i in range(r):
-            total = b[i]
-            for j in range(r):
-                total += W[i, j] * state[j]
-            for j in range(n_lagged):
-                total += V[i, j] * lagged[j]
-            for j in range(exogenous.shape[1]):
-                total += V[i, n_lagged + j] * exogenous[t, j]
-            following[i] = _sigma(total, kind, slope)
-        state[:] = following
-        for i in range(m):
-            total = c[i]
-            for j in range(r):
-                total += A[i, j] * state[j]
-            outputs[t, i] = total
-        if n_lagged:
-            lagged[m:] = lagged[:-m].copy()
-            lagged[:m] = outputs[t]
+    """Paths of the network run on its own noisy outputs; ``lagged`` is flat, newest first."""
+    n_paths, n_steps, m = noise.shape
+    r, n_lagged = len(state), len(lagged)
+    outputs = np.empty((n_paths, n_steps, m))
+    h, following, recent = np.empty(r), np.empty(r), np.empty(n_lagged)
+    for path in range(n_paths):
+        h[:] = state
+        recent[:] = lagged
+        for t in range(n_steps):
+            for i in range(r):
+                total = b[i]
+                for j in range(r):
+                    total += W[i, j] * h[j]
+                for j in range(n_lagged):
+                    total += V[i, j] * recent[j]
+                for j in range(exogenous.shape[1]):
+                    total += V[i, n_lagged + j] * exogenous[t, j]
+                following[i] = _sigma(total, kind, slope)
+            h[:] = following
+            for i in range(m):
+                total = c[i]
+                for j in range(r):
+                    total += A[i, j] * h[j]
+                outputs[path, t, i] = total + noise[path, t, i]
+            if n_lagged:
+                for j in range(n_lagged - 1, m - 1, -1):
+                    recent[j] = recent[j - m]
+                recent[:m] = outputs[path, t]
     return outputs

@@ -118,7 +118,7 @@ def train(
         result = solve(problem, tamed, alm_settings, callback)
         return result, result.starts[0]._replace(scaling=scaling)
 
-    seeds = _seed_sequence(random_state).spawn(n_init)
+    seeds = seed_sequence(random_state).spawn(n_init)
     n_threads = min(_n_threads(n_jobs), n_init)
     outcomes = _run_starts(run, seeds, callback, n_threads)
     best = min((result for result, _ in outcomes), key=lambda result: result.objective)
@@ -201,7 +201,7 @@ def _overflows(problem: ElmanProblem, parameters: ElmanParameters) -> bool:
         )
 
 
-def _seed_sequence(random_state: RandomState) -> np.random.SeedSequence:
+def seed_sequence(random_state: RandomState) -> np.random.SeedSequence:
     """A seed sequence; start i depends on the random state and on i alone."""
     if isinstance(random_state, np.random.Generator):
         return np.random.SeedSequence(int(random_state.integers(2**63)))

@@ -1,0 +1,189 @@
+"""Quantiles, intervals and variances: known answers, labels, determinism, bad input."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+from sktime_alm import ALMElmanForecaster
+from sktime_alm.intervals import as_new_errors, draw_noise, effective_parameters, quantiles
+from sktime_alm.solver.elman import ElmanParameters
+from tests.test_forecaster import FAST, Y2, X, Y, make_data
+
+METHODS = ("bootstrap", "conformal")
+LONG_Y, LONG_X = make_data(T=160, m=2)
+
+
+def autoregression(phi, T=1500, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.zeros(T)
+    for t in range(1, T):
+        y[t] = phi * y[t - 1] + rng.normal()
+    return pd.Series(y)
+
+
+def fitted(method="bootstrap", y=LONG_Y, X=LONG_X, **arguments):
+    options = {**FAST, "interval_method": method, **arguments}
+    return ALMElmanForecaster(**options).fit(y[:150], X[:150])
+
+
+def test_quantiles_have_the_rank_that_counts_the_value_to_come():
+    sample = np.arange(1.0, 100.0)[::-1, None]  # n + 1 = 100
+    levels = np.array([0.001, 0.05, 0.055, 0.29, 0.5, 0.945, 0.95, 0.999])
+    np.testing.assert_array_equal(quantiles(sample, levels)[:, 0], [1, 5, 5, 29, 50, 95, 95, 99])
+    assert quantiles(np.array([[1.0], [2.0]]), np.array([0.5])) == 1.5
+
+
+def test_errors_of_a_ridge_regression_are_inflated_to_the_size_of_the_noise():
+    rng = np.random.default_rng(0)
+    T, r = 60, 11
+    h, penalties = rng.normal(size=(T, r)), np.full(r + 1, 0.1)
+    Z = np.column_stack([h, np.ones(T)])
+    hat = Z @ np.linalg.solve(Z.T @ Z + T * np.diag(penalties), Z.T)
+    assert effective_parameters(h, penalties) == pytest.approx(np.trace(hat))
+    assert effective_parameters(h, np.zeros(r + 1)) == pytest.approx(r + 1)
+    noise = rng.normal(size=(T, 4000))
+    fit = Z @ np.linalg.lstsq(Z, noise, rcond=None)[0]
+    assert as_new_errors(noise - fit, r + 1).var() == pytest.approx(1.0, rel=0.01)
+    # a fit that leaves no error free does not divide by 0
+    assert np.isfinite(as_new_errors(noise, T)).all()
+
+
+def test_noise_keeps_rows_together_and_does_not_depend_on_the_number_of_steps():
+    rows = np.column_stack([np.arange(7.0), -np.arange(7.0)])
+    noise = draw_noise(rows, 12, seed=3)
+    np.testing.assert_array_equal(noise[..., 0], -noise[..., 1])
+    np.testing.assert_array_equal(draw_noise(rows, 5, seed=3), noise[:, :5])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_quantiles_of_an_autoregression_are_the_normal_ones(method):
+    phi, y = 0.7, autoregression(0.7)
+    options = {"alpha": 1e-3, "activation": "elu", "max_iter": 50, "random_state": 0}
+    forecaster = ALMElmanForecaster(hidden_size=2, interval_method=method, **options).fit(y)
+    steps = np.array([1, 2, 6])
+    sd = np.sqrt(np.cumsum(phi ** (2.0 * np.arange(6))))[steps - 1]
+    levels = [0.05, 0.25, 0.75, 0.95]
+    found = forecaster.predict_quantiles(fh=steps, alpha=levels)[0].to_numpy()
+    mean = y.iloc[-1] * phi**steps
+    expected = mean[:, None] + sd[:, None] * norm.ppf(levels)
+    coverage = norm.cdf((found[:, -1] - mean) / sd) - norm.cdf((found[:, 0] - mean) / sd)
+    # 500 errors, of which those several steps ahead overlap, leave a few hundredths
+    np.testing.assert_allclose(coverage, 0.9, atol=0.035)
+    np.testing.assert_allclose(found, expected, atol=0.5)
+    variance = forecaster.predict_var(fh=steps)[0]
+    np.testing.assert_allclose(variance, sd**2, rtol=0.2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_intervals_of_a_random_walk_widen_with_the_horizon(method):
+    y = autoregression(1.0, T=600)
+    options = {"alpha": 1e-4, "activation": "leaky_relu", "max_iter": 50, "random_state": 0}
+    forecaster = ALMElmanForecaster(hidden_size=2, interval_method=method, **options).fit(y)
+    variance = forecaster.predict_var(fh=[1, 4, 16])[0].to_numpy()
+    assert (variance[1:] > 1.7 * variance[:-1]).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_quantiles_have_sktimes_labels_do_not_cross_and_do_not_depend_on_the_call(method):
+    forecaster = fitted(method)
+    levels = [0.05, 0.5, 0.25, 0.95]
+    frame = forecaster.predict_quantiles(fh=np.arange(-2, 9), X=LONG_X, alpha=levels)
+    assert frame.columns.equals(pd.MultiIndex.from_product([LONG_Y.columns, levels]))
+    assert frame.index.equals(LONG_Y.index[147:158])
+    for name in LONG_Y.columns:
+        assert (np.diff(frame[name][sorted(levels)], axis=1) >= 0.0).all()
+    alone = forecaster.predict_quantiles(fh=[8], X=LONG_X, alpha=[0.25])
+    pd.testing.assert_frame_equal(alone, frame.loc[alone.index, alone.columns])
+    interval = forecaster.predict_interval(fh=[8], X=LONG_X, coverage=0.9)
+    ends = frame.loc[alone.index].xs(0.95, axis=1, level=1)
+    pd.testing.assert_frame_equal(interval.xs("upper", axis=1, level=2).droplevel(1, axis=1), ends)
+    variance = forecaster.predict_var(fh=[-1, 8], X=LONG_X)
+    assert variance.columns.equals(LONG_Y.columns) and (variance > 0.0).all(axis=None)
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+@pytest.mark.parametrize("method", METHODS)
+def test_quantiles_are_reproducible_and_leave_the_forecaster_as_it_was(method, random_state):
+    forecaster = fitted(method, random_state=random_state)
+    forecaster.predict(fh=[1, 3], X=LONG_X)
+    before = dict(vars(forecaster))
+    copies = pickle.dumps([before["_errors"], before["_seed"]])
+    first = forecaster.predict_quantiles(fh=[1, 3], X=LONG_X)
+    forecaster.predict_var(fh=[1, 3], X=LONG_X)
+    pd.testing.assert_frame_equal(forecaster.predict_quantiles(fh=[1, 3], X=LONG_X), first)
+    after = vars(forecaster)
+    assert after.keys() == before.keys()
+    assert all(after[key] is value for key, value in before.items() if key != "_fh")
+    assert pickle.dumps([after["_errors"], after["_seed"]]) == copies
+    if random_state is not None:
+        again = fitted(method, random_state=random_state)
+        pd.testing.assert_frame_equal(again.predict_quantiles(fh=[1, 3], X=LONG_X), first)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_later_rows_of_X_do_not_matter_to_quantiles(method):
+    garbage = LONG_X.copy()
+    garbage[152:] = np.nan
+    forecaster = fitted(method, exog_lags=1)
+    expected = forecaster.predict_quantiles(fh=[1, 3], X=LONG_X)
+    pd.testing.assert_frame_equal(forecaster.predict_quantiles(fh=[1, 3], X=garbage), expected)
+
+
+def test_paths_keep_the_correlation_of_the_errors():
+    rng = np.random.default_rng(0)
+    errors = rng.multivariate_normal([0.0, 0.0], [[1.0, 0.9], [0.9, 1.0]], 400)
+    y = pd.DataFrame(errors, columns=["a", "b"])
+    forecaster = ALMElmanForecaster(**FAST).fit(y)
+    fh = forecaster._check_fh([1, 5])
+    for sample in forecaster._outcomes(fh, None):
+        assert np.corrcoef(sample.T)[0, 1] == pytest.approx(0.9, abs=0.03)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_updates_collect_errors_only_when_they_train(method):
+    forecaster = fitted(method)
+    errors = forecaster._errors
+    forecaster.update(LONG_Y[150:155], LONG_X, update_params=False)
+    assert forecaster._errors is errors
+    forecaster.update(LONG_Y[155:], LONG_X, update_params=True)
+    assert len(forecaster._errors[0]) > len(errors[0])
+
+
+def test_conformal_errors_are_those_of_forecasts_from_rolling_origins():
+    forecaster = fitted("conformal")
+    earlier = ALMElmanForecaster(**FAST).fit(LONG_Y[:101], LONG_X[:101])  # 149 full rows
+    assert len(forecaster._errors) == 49 - 18 and len(forecaster._errors[4]) == 49 - 4
+    for cutoff in range(101, 104):
+        forecast = earlier.predict(fh=[1, 5], X=LONG_X)
+        expected = LONG_Y.loc[forecast.index] - forecast
+        for step, error in zip((1, 5), expected.to_numpy(), strict=True):
+            np.testing.assert_allclose(forecaster._errors[step - 1][cutoff - 101], error, rtol=1e-9)
+        earlier.update(LONG_Y[cutoff : cutoff + 1], LONG_X, update_params=False)
+
+
+def test_panels_have_the_quantiles_of_their_series():
+    panel = pd.concat({"a": Y, "b": Y2[["y1"]].set_axis(["y0"], axis=1)}, names=["key", "time"])
+    found = ALMElmanForecaster(**FAST).fit(panel).predict_quantiles(fh=[1, 2])
+    alone = ALMElmanForecaster(**FAST).fit(Y).predict_quantiles(fh=[1, 2])
+    np.testing.assert_allclose(found.loc["a"], alone)
+
+
+def test_bad_input_is_refused_by_name():
+    with pytest.raises(ValueError, match="interval_method must be one of"):
+        ALMElmanForecaster(**FAST, interval_method="normal").fit(Y)
+    with pytest.raises(ValueError, match="at least 58 rows for interval_method='conformal'"):
+        ALMElmanForecaster(**FAST, interval_method="conformal").fit(Y, X)
+    with pytest.raises(ValueError, match="fh must reach at most 31 steps ahead"):
+        fitted("conformal").predict_interval(
+            fh=[1, 32], X=pd.concat([LONG_X, LONG_X.shift(30, "M")[-30:]])
+        )
+    with pytest.raises(NotImplementedError, match="cov must be False"):
+        fitted().predict_var(fh=[1], X=LONG_X, cov=True)
+    forecaster = ALMElmanForecaster(**FAST).fit(Y)
+    p = forecaster.parameters_
+    forecaster.parameters_ = ElmanParameters(p.A, np.full((3, 3), 1e3), p.V, p.b + 1.0, p.c)
+    with pytest.raises(ValueError, match="overflow at step"):
+        forecaster.predict_quantiles(fh=[300])

@@ -168,7 +168,9 @@ class ALMElmanForecaster(BaseForecaster):
     thirds of the rows forecasts the rest, with X as it was, from each row on; the errors h
     steps ahead are added to the forecast h steps ahead. It is at most a fit more,
     calibrates no more than 120 steps, each on 19 errors at least, and a quantile further
-    out than its errors reach is the largest of them. ``update(update_params=True)``
+    out than its errors reach is the largest of them. Where the shorter network runs away on
+    rows that it has not seen, the intervals are too wide to be of use; a larger ``alpha``
+    or fewer inputs prevent it. ``update(update_params=True)``
     collects the errors anew, ``update_params=False`` keeps them. In-sample the errors of
     one step are added to the fitted value. ``predict_proba`` is the normal distribution
     with the forecast and this variance.

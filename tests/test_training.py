@@ -1,5 +1,8 @@
 """train: starts, seeds, arguments."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
@@ -68,7 +71,7 @@ def test_generators_and_random_states_are_accepted():
 
 def test_a_start_that_overflows_is_tamed_and_said():
     long_X, long_Y = np.ones((400, 2)), np.ones((400, 1))
-    with pytest.warns(UserWarning, match="initial network overflowed"):
+    with pytest.warns(UserWarning, match="initial network exploded"):
         result = train(long_X, long_Y, 5, initialization=30.0, random_state=0, **FAST)
     assert np.isfinite(result.objective)
 
@@ -100,3 +103,59 @@ def test_initial_weights_are_used_as_given():
 def test_bad_arguments_are_refused_by_name(arguments, error, message):
     with pytest.raises(error, match=message):
         train(**{"X": X, "Y": Y, "hidden_size": 3, **FAST, **arguments})
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_targets_that_are_fitted_to_the_last_digit_are_no_division_by_zero(seed):
+    inputs = np.random.default_rng(0).normal(size=(20, 2))
+    options = {"tolerance": 0.0, "max_iter": 300, "random_state": seed}
+    result = train(inputs, np.zeros((20, 1)), 5, **options)
+    assert 0.0 <= result.objective < 1e-12
+
+
+@pytest.mark.parametrize("scale", [1e-77, 1e77])
+def test_gradients_whose_squares_overflow_are_no_error(scale):
+    result = train(X, Y * scale, 3, random_state=0, **FAST)
+    assert result.parameters.is_finite() and np.isfinite(result.objective)
+
+
+def test_states_beyond_any_use_are_tamed():
+    # 200 units of N(0, 0.12) have a spectral radius above 1
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(1_000, 3)), rng.normal(size=(1_000, 1))
+    with pytest.warns(UserWarning, match="initial network exploded"):
+        result = train(inputs, targets, 200, initialization=0.12, random_state=0, **FAST)
+    assert result.objective < 2.0
+
+
+def test_numbers_beyond_double_precision_are_refused():
+    with pytest.raises(ValueError, match="X or Y is too large"):
+        train(X, np.full((30, 1), 1e160), 3, random_state=0, **FAST)
+
+
+def test_given_weights_must_have_the_hidden_size():
+    five = train(X, Y, 5, random_state=0, **FAST).parameters
+    with pytest.raises(ValueError, match="initial must have hidden_size = 3 units, found 5"):
+        train(X, Y, 3, initial=five, **FAST)
+
+
+def test_fits_that_overlap_in_threads_leave_blas_as_it_was():
+    blas = ThreadpoolController()
+    before = [library["num_threads"] for library in blas.info()]
+    first_began, second_ended = Event(), Event()
+
+    def wait_for_the_second(record):
+        first_began.set()
+        second_ended.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(train, X, Y, 3, callback=wait_for_the_second, max_iter=1)
+        first_began.wait(60)
+        pool.submit(train, X, Y, 3, max_iter=1).result()
+        inside = {
+            library["num_threads"] for library in blas.info() if library["user_api"] == "blas"
+        }
+        second_ended.set()
+        first.result()
+    assert inside == {1}
+    assert [library["num_threads"] for library in blas.info()] == before

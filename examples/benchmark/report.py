@@ -120,15 +120,16 @@ def targets(table: pd.DataFrame, runs: list[dict]) -> str:
         lines.append(
             f"  {problem + ': R after 10 s / best rival':58s} {ratio:9.4f}  <= 1.00  {verdict}"
         )
-    finite = [ratio for ratio in ratios if np.isfinite(ratio) and ratio > 0]
+    # a problem that we do not solve has the ratio 0, and with it the mean
+    finite = [ratio for ratio in ratios if np.isfinite(ratio)]
     if finite:
-        mean = float(np.exp(np.mean(np.log(finite))))
+        mean = float(np.prod(finite) ** (1.0 / len(finite)))
         lines.append(_line("compiled rivals, geometric mean of the finite", mean, 1.5))
     # the paper's method is measured, not ours to answer for: its penalty grows until it overflows
     answered_for = [run for run in runs if run["solver"] in OURS[:2]]
-    diverged = sum(run["status"] == "diverged" for run in answered_for)
+    diverged = sum(run["status"] in ("diverged", "failed") for run in answered_for)
     verdict = "pass" if diverged == 0 else "FAIL"
-    lines.append(f"  {'diverged fits of ours':58s} {diverged:9d}  == 0     {verdict}")
+    lines.append(f"  {'diverged or failed fits of ours':58s} {diverged:9d}  == 0     {verdict}")
     return "\n".join(lines)
 
 

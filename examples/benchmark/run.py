@@ -103,7 +103,7 @@ def all_solvers() -> dict:
 
 def run_all(tasks: Iterable[Task], path: Path, n_jobs: int, title: str) -> None:
     """Run what the file does not hold yet, and append each outcome as it arrives."""
-    done = {Task(*(run[name] for name in Task._fields)) for run in read_runs(path)}
+    done = {task_of(run) for run in read_runs(path)}
     todo = [task for task in tasks if task not in done]
     with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(perform, task): task for task in todo}
@@ -111,16 +111,28 @@ def run_all(tasks: Iterable[Task], path: Path, n_jobs: int, title: str) -> None:
             try:
                 outcome = future.result()
             except Exception as error:
-                print(f"\n{futures[future]} failed: {type(error).__name__}: {error}")
-                continue
+                task = futures[future]
+                print(f"\n{task} failed: {type(error).__name__}: {error}")
+                objective = (
+                    PROBLEMS[task.problem]
+                    .build()
+                    .objective(PROBLEMS[task.problem].initial(task.seed))
+                )
+                outcome = {**task._asdict(), "status": "failed", "trace": [(0.0, objective)]}
             with path.open("a") as file:
                 file.write(json.dumps(outcome) + "\n")
 
 
 def read_runs(path: Path) -> Iterator[dict]:
+    """The runs of a file, but for a last line that an interrupt cut off."""
     if path.exists():
-        with path.open() as file:
-            yield from map(json.loads, file)
+        for line in path.read_text().splitlines():
+            with suppress(json.JSONDecodeError):
+                yield json.loads(line)
+
+
+def task_of(run: dict) -> Task:
+    return Task(*(run[name] for name in Task._fields))
 
 
 def best_gradient_methods(runs: Iterable[dict], problem: str, n_methods: int) -> list[str]:
@@ -182,7 +194,7 @@ def main() -> None:
             Task(problem, name, seed, budget) for name in names for seed in range(arguments.seeds)
         ]
     run_all(tasks, path, arguments.jobs, "runs")
-    report(list(read_runs(path)), output)
+    report([run for run in read_runs(path) if task_of(run) in tasks], output)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ def check_matrix(value: ArrayLike, name: str) -> Array:
     """A finite two-dimensional array of doubles with at least one row and one column."""
     try:
         matrix = np.ascontiguousarray(value, dtype=float)
+        if not matrix.flags.writeable:
+            matrix = matrix.copy()  # compiled code would be compiled again for a read-only array
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be an array of numbers: {error}") from error
     if np.ndim(value) != 2:

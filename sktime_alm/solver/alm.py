@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import cache, partial
+from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -126,7 +126,7 @@ def solve(
     problem.check_parameters(initial, "initial")
     # An overflow shows in the iterate, where it is caught: NumPy need not warn as well. A
     # second BLAS thread makes products of this size slower, many times so on a busy machine.
-    with np.errstate(all="ignore"), one_blas_thread():
+    with np.errstate(all="ignore"), _one_blas_thread:
         if settings.method == "safeguarded":
             search = Search.begin(problem, initial)
             if search is None:
@@ -150,9 +150,31 @@ def solve(
         return _iterate(problem, step, state, best, settings, callback)
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Hold BLAS to one thread."""
-    return _blas().limit(limits=1, user_api="blas")
+class _OneBLASThread:
+    """Holds BLAS to one thread while any fit runs.
+
+    The number of threads is the process's: of fits that overlap in threads the first one
+    limits it, and the last one restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._n_fits = Lock(), 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._n_fits == 0:
+                self._limit = _blas().limit(limits=1, user_api="blas")
+            self._n_fits += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._n_fits -= 1
+            if self._n_fits == 0:
+                self._limit.restore_original_limits()
+
+
+_one_blas_thread = _OneBLASThread()
 
 
 @cache

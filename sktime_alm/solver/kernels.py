@@ -134,7 +134,7 @@ def adjoint(
 
 
 @_compiled
-def _solve_positive_definite(matrix: Array, rhs: Array) -> bool:
+def _cholesky_solve(matrix: Array, rhs: Array) -> bool:
     """Replace rhs by the solution, and the lower triangle by the Cholesky factor.
 
     False if the matrix is not positive definite, or not finite.
@@ -215,7 +215,7 @@ def evaluate(
             rhs[r, i] += weight * Y[t, i]
     for i in range(r + 1):
         matrix[i, i] += 2.0 * l2_readout[i]
-    is_regular = _solve_positive_definite(matrix, rhs)
+    is_regular = _cholesky_solve(matrix, rhs)
 
     np.dot(h, rhs[:r], errors)
     loss = 0.0

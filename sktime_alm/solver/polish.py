@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dpotrf
 from scipy.optimize import minimize
 
 from sktime_alm.solver._typing import Array
@@ -45,7 +46,9 @@ def polish(
     """
     best, n_steps = iterate, 0
     shape = iterate.gradient.shape
-    factor = cholesky(metric(problem, iterate.trial), lower=True)
+    factor, info = dpotrf(metric(problem, iterate.trial), lower=1, clean=1)
+    if info != 0 or not np.isfinite(factor).all():
+        return best, n_steps
     scale = float(np.linalg.norm(solve_triangular(factor, iterate.gradient.T, lower=True)))
     if not scale > 0.0:
         return best, n_steps

@@ -60,7 +60,7 @@ def evaluate(problem: ElmanProblem, hidden_layer: Array) -> Trial | None:
     if not hasattr(problem.sigma, "kernel"):
         return _evaluate_states(problem, hidden_layer, *problem.rollout_of(hidden_layer))
     reg, r = problem.regularization, len(hidden_layer)
-    # NumPy's large arrays lie on large pages
+    # made here, since NumPy asks for large pages where compiled code would not
     u, h, errors = (
         np.empty((problem.n_samples, r)),
         np.empty((problem.n_samples, r)),
@@ -126,8 +126,8 @@ def differentiate(problem: ElmanProblem, trial: Trial, steepest: float = np.inf)
         zeta = np.dot((2.0 / problem.n_samples) * errors, readout[:, :r])
         xi = backpropagate(problem, hidden_layer[:, :r], u, zeta)
         gradient = gradient_in_hidden_layer(problem, hidden_layer, h, xi)
-    squared_steepness = np.vdot(gradient, gradient)
-    if not (np.isfinite(squared_steepness) and squared_steepness <= steepest**2):
+    steepness = np.linalg.norm(gradient)
+    if not (np.isfinite(steepness) and steepness <= steepest):
         return None
     return Iterate(trial, gradient)
 

@@ -52,7 +52,8 @@ class IterationRecord(NamedTuple):
     preactivation_violation, hidden_violation : float
         ||C1(s^k)|| and ||C2(s^k)||.
     penalty : float
-        gamma_k, after the update that these violations called for.
+        gamma_k, after the update that these violations called for; of "safeguarded" that
+        of the metric.
     n_sweeps : int
         Sweeps in this iteration; with method="safeguarded" steps of the weight block,
         or evaluations of R by the polish.
@@ -146,7 +147,8 @@ class ALMResult:
     history : History
         One :class:`IterationRecord` for each outer iteration.
     last : ALMIterate
-        The last finite iterate; in general infeasible.
+        The last finite iterate: of "paper" in general infeasible, of "safeguarded" the best
+        feasible point with its adjoint multipliers.
     certificate : Certificate
         KKT residuals at ``last``.
     starts : tuple of StartOutcome

@@ -2,8 +2,8 @@
 
 Every step starts at a feasible point with adjoint multipliers. There the weight block
 (3.14) of a sweep is the gradient step of R in the metric gamma P'P + 2 Lambda; secant pairs
-of earlier steps correct it (a limited-memory quasi-Newton method, as Anderson acceleration
-is one), a line search on R accepts it, and the rollout makes the point feasible again.
+of earlier steps, a window of them or a matrix of all, correct it (a quasi-Newton method), a
+line search on R accepts it, and the rollout makes the point feasible again.
 
 When that has come to rest, relaxation looks further: with the multipliers dropped the
 same feasible point is *not* stationary for the augmented Lagrangian. Some sweeps there
@@ -124,7 +124,8 @@ def _line_search(
             low = length
         if low == 0.0:
             # the minimiser of the parabola through what is known, within bounds
-            shrink = -0.5 * length * slope / (rise - length * slope) if np.isfinite(rise) else 0.0
+            excess = rise - length * slope
+            shrink = -0.5 * length * slope / excess if 0.0 < excess < np.inf else 0.0
             length *= min(max(shrink, 0.1), 0.5)
         else:
             length = 2.0 * length if high == np.inf else 0.5 * (low + high)

@@ -16,6 +16,8 @@ from sktime_alm.solver._typing import Array
 
 # pairs with less curvature than this, relative to their norms, carry no information
 _SMALLEST_CURVATURE = 1e-8
+# nor do changes of the gradient whose squares are lost in rounding
+_SMALLEST_SQUARE = 1e-200
 # the weights of which a square matrix is stored: 32 MB
 _LARGEST_MATRIX = 2_000
 _N_PAIRS = 30
@@ -134,4 +136,6 @@ Memory = LimitedMemory | FullMemory
 
 def _is_convex(step: Array, change: Array) -> bool:
     curvature = float(np.vdot(step, change))
-    return curvature > _SMALLEST_CURVATURE * float(np.linalg.norm(step) * np.linalg.norm(change))
+    norms = float(np.linalg.norm(step) * np.linalg.norm(change))
+    is_lost = float(np.vdot(change, change)) <= _SMALLEST_SQUARE
+    return not is_lost and curvature > _SMALLEST_CURVATURE * norms

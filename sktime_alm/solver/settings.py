@@ -46,10 +46,13 @@ class ALMSettings:
         Sweeps, or steps of the weight block, in one outer iteration.
     tolerance : float, default=1e-5
         The fit has converged when the relative KKT residuals are at most this; with 0
-        only the limits on iterations and ``patience`` end it.
+        only the limits on iterations and ``patience`` end it. They are relative to the
+        gradient of R where that is above 1 and absolute below: targets much smaller than 1
+        should be scaled up, or the fit converges too soon.
     patience : int, optional, default=20
         The fit ends after so many outer iterations in which neither the best objective
-        nor the best KKT residual improved by 0.1 %; None never does.
+        nor the best KKT residual improved by 0.1 %; None never does. A relaxation counts
+        as one.
     polish : bool, default=True
         With "safeguarded": go on with L-BFGS-B where the steps come to rest.
     n_relaxations : int, default=0

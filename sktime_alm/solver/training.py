@@ -15,7 +15,7 @@ from joblib import effective_n_jobs
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver._validation import check_count, check_matrix
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.alm import one_blas_thread, solve
+from sktime_alm.solver.alm import solve
 from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.reduced import iterate_at
@@ -28,6 +28,8 @@ RandomState = int | np.random.Generator | np.random.RandomState | None
 
 # turns any matrix of reasonable numbers into a contraction
 _SMALLEST_SCALING = 2.0**-60
+# pre-activations so many times the inputs come from an unstable recurrence
+_LARGEST_STATE = 1e8
 
 
 def train(
@@ -110,6 +112,10 @@ def train(
     shape = (X.shape[1], int(hidden_size), Y.shape[1])
     problem = ElmanProblem(X, Y, Regularization.scaled(alpha, *shape), activation, tuple(starts))
     if initial is not None:
+        if initial.hidden_size != hidden_size:
+            raise ValueError(
+                f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
+            )
         return solve(problem, initial, alm_settings, callback)
 
     def run(seed: np.random.SeedSequence, callback: Callback | None) -> _Outcome:
@@ -163,42 +169,48 @@ def _run_starts(
         with lock:
             return bool(callback(record))
 
-    # The compiled loops and BLAS release the lock of the interpreter. The outer limit makes the
-    # ones within the starts, which end at different times, restore nothing.
-    with one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:
+    # the compiled loops and BLAS release the lock of the interpreter
+    with ThreadPoolExecutor(n_threads) as pool:
         futures = [pool.submit(run, seed, watched) for seed in seeds]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         except KeyboardInterrupt:
-            interrupted.set()
+            pass
         finally:
+            # nothing is left to stop unless a start failed or was interrupted
+            interrupted.set()
             for future in futures:
                 future.cancel()
         return [future.result() for future in futures if not future.cancelled()]
 
 
 def _tamed(problem: ElmanProblem, parameters: ElmanParameters) -> tuple[ElmanParameters, float]:
-    """The weights, the recurrent ones halved until nothing overflows; their factor."""
+    """The weights, the recurrent ones halved until nothing explodes; their factor."""
     scaling = 1.0
-    while _overflows(problem, parameters) and scaling > _SMALLEST_SCALING:
+    while _explodes(problem, parameters) and scaling > _SMALLEST_SCALING:
         scaling *= 0.5
         parameters = replace(parameters, W=0.5 * parameters.W)
+    if not np.isfinite(problem.objective(parameters)):
+        raise ValueError("X or Y is too large for a network in double precision; scale them down")
     if scaling < 1.0:
         warnings.warn(
-            f"An initial network overflowed on X; its recurrent weights were multiplied by "
+            f"An initial network exploded on X; its recurrent weights were multiplied by "
             f"{scaling:g}. A smaller initialization avoids this.",
             stacklevel=3,
         )
     return parameters, scaling
 
 
-def _overflows(problem: ElmanProblem, parameters: ElmanParameters) -> bool:
-    """Whether the rollout or its gradient, which may be larger by far, is not finite."""
+def _explodes(problem: ElmanProblem, parameters: ElmanParameters) -> bool:
+    """Whether the rollout or its gradient overflows, or the states are beyond any use."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return (
-            not np.isfinite(problem.objective(parameters))
-            or iterate_at(problem, parameters.hidden_layer) is None
-        )
+        if not np.isfinite(problem.objective(parameters)):
+            return True
+        iterate = iterate_at(problem, parameters.hidden_layer)
+        if iterate is None:
+            return True
+        largest_input = max(1.0, float(np.abs(problem.X).max()))
+        return bool(np.abs(iterate.trial.u).max() > _LARGEST_STATE * largest_input)
 
 
 def seed_sequence(random_state: RandomState) -> np.random.SeedSequence:

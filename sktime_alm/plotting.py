@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plot_convergence(fit: ALMResult | ALMElmanForecaster, ax: Axes | None = None) -> Axes:
-    """Objective, constraint violations and penalty against the outer iterations.
+    """Objective, KKT residual, constraint violations and penalty against the outer iterations.
 
     Parameters
     ----------
@@ -42,6 +42,7 @@ def plot_convergence(fit: ALMResult | ALMElmanForecaster, ax: Axes | None = None
     ax = _axes(ax)
     curves = {
         "objective of the network": [record.objective for record in result.history],
+        "KKT residual": [record.kkt_residual for record in result.history],
         "||u - (W h + V x + b)||": [record.preactivation_violation for record in result.history],
         "||h - sigma(u)||": [record.hidden_violation for record in result.history],
         "penalty": [record.penalty for record in result.history],

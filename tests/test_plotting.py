@@ -35,9 +35,9 @@ def test_convergence_shows_the_history(forecaster):
     np.testing.assert_array_equal(
         lines["objective of the network"], [record.objective for record in history]
     )
-    assert len(lines) == 4 and ax.get_yscale() == "log"
+    assert len(lines) == 5 and ax.get_yscale() == "log"
     other = plt.subplots()[1]
-    assert plot_convergence(forecaster.result_, ax=other) is other and len(other.lines) == 4
+    assert plot_convergence(forecaster.result_, ax=other) is other and len(other.lines) == 5
 
 
 def test_forecasts_are_drawn_beside_the_actual_values(forecaster):

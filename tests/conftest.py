@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from sktime_alm.solver import train
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.reformulation import ElmanProblem, Point, Regularization
@@ -46,6 +47,18 @@ def make_case(
     point = Point(parameters, rng.normal(size=(T, r)), rng.normal(size=(T, r)))
     multipliers = Multipliers(rng.normal(size=(T, r)), rng.normal(size=(T, r)))
     return Case(problem, point, multipliers, gamma, mu)
+
+
+def record_training(monkeypatch):
+    """The inputs and the initial weights of every training of a forecaster from now on."""
+    calls = []
+
+    def spy(inputs, targets, **arguments):
+        calls.append((inputs, arguments["initial"]))
+        return train(inputs, targets, **arguments)
+
+    monkeypatch.setattr("sktime_alm.forecaster.train", spy)
+    return calls
 
 
 def log_floats(low, high):

@@ -18,9 +18,10 @@ from sktime.transformations.series.adapt import TabularToSeriesAdaptor
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.datasets import load_sp500_volatility
 from sktime_alm.features import Standardizer, change_units
-from sktime_alm.solver import ElmanParameters, ReLU, train
+from sktime_alm.solver import ElmanParameters, ReLU
 from sktime_alm.solver.elman import rollout
 from sktime_alm.solver.initialization import initialize
+from tests.conftest import record_training
 
 FAST = {"hidden_size": 3, "max_iter": 4, "random_state": 0}
 
@@ -133,13 +134,7 @@ def test_update_without_training_runs_the_state_over_new_rows_only(lags):
 def test_update_with_training_starts_from_the_present_network(monkeypatch):
     forecaster = ALMElmanForecaster(**FAST, lags=2).fit(Y[:30], X[:30])
     frozen = pickle.loads(pickle.dumps(forecaster)).update(Y[30:36], X, update_params=False)
-    calls = []
-
-    def spy(inputs, targets, **arguments):
-        calls.append((inputs, arguments["initial"]))
-        return train(inputs, targets, **arguments)
-
-    monkeypatch.setattr("sktime_alm.forecaster.train", spy)
+    calls = record_training(monkeypatch)
     forecaster.update(Y[30:36], X[30:36], update_params=True)
     ((inputs, initial),) = calls
     # in the units of all 36 rows the start is the network as it was

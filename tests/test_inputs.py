@@ -15,8 +15,9 @@ from sktime.split import ExpandingWindowSplitter, SameLocSplitter, SlidingWindow
 from sktime.transformations.series.adapt import TabularToSeriesAdaptor
 
 from sktime_alm import ALMElmanForecaster
-from sktime_alm.solver import ReLU, train
+from sktime_alm.solver import ReLU
 from sktime_alm.solver.elman import rollout
+from tests.conftest import record_training
 from tests.test_forecaster import FAST, Y2, X, Y
 
 # of sktime's own compositions: the default of a setting will change
@@ -93,13 +94,7 @@ def test_forecasts_and_fitted_values_equal_a_hand_rolled_recursion(y, layout):
 def test_training_sees_the_full_rows_only_and_update_starts_from_the_network(layout, monkeypatch):
     forecaster = ALMElmanForecaster(**layout, **FAST).fit(Y[:30], X[:30])
     frozen = pickle.loads(pickle.dumps(forecaster)).update(Y[30:36], X, update_params=False)
-    calls = []
-
-    def spy(inputs, targets, **arguments):
-        calls.append((inputs, arguments["initial"]))
-        return train(inputs, targets, **arguments)
-
-    monkeypatch.setattr("sktime_alm.forecaster.train", spy)
+    calls = record_training(monkeypatch)
     forecaster.update(Y[28:36], X, update_params=True)
     ((inputs, initial),) = calls
     # in the units of all 36 rows the start is the network as it was

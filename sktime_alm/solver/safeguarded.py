@@ -65,7 +65,7 @@ def accelerated_steps(
 ) -> tuple[Iterate, Memory, int]:
     """At most ``max_steps`` steps of the weight block, each from a feasible point.
 
-    None ends where the gradient is above ``steepest``.
+    No step ends where the gradient is above ``steepest``.
 
     Returns
     -------

@@ -1,5 +1,6 @@
 """Random problems and points, seeded, shared by the solver's tests."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -36,14 +37,29 @@ class Case(NamedTuple):
 
 
 def make_case(
-    T=7, n=3, m=2, r=4, activation="relu", starts=(0,), gamma=0.7, mu=0.05, alpha=0.8, seed=0
+    T=7,
+    n=3,
+    m=2,
+    r=4,
+    activation="relu",
+    starts=(0,),
+    gamma=0.7,
+    mu=0.05,
+    alpha=0.8,
+    seed=0,
+    linear_skip=False,
+    missing=(),
 ):
     rng = np.random.default_rng(seed)
     regularization = Regularization.scaled(alpha, n, r, m, l2_preactivation=1e-3)
-    problem = ElmanProblem(
-        rng.normal(size=(T, n)), rng.normal(size=(T, m)), regularization, activation, starts
-    )
+    if linear_skip:
+        regularization = replace(regularization, l2_skip=0.3 * alpha)
+    X, Y = rng.normal(size=(T, n)), rng.normal(size=(T, m))
+    Y[list(missing), 0] = np.nan
+    problem = ElmanProblem(X, Y, regularization, activation, starts, linear_skip)
     parameters = initialize(0.6, n, r, m, rng)
+    if linear_skip:
+        parameters = replace(parameters, D=rng.normal(size=(m, n)))
     point = Point(parameters, rng.normal(size=(T, r)), rng.normal(size=(T, r)))
     multipliers = Multipliers(rng.normal(size=(T, r)), rng.normal(size=(T, r)))
     return Case(problem, point, multipliers, gamma, mu)
@@ -61,6 +77,11 @@ def record_training(monkeypatch):
     return calls
 
 
+def named(parameters):
+    """The weights by their names."""
+    return dict(zip("AWVbcD", parameters.arrays(), strict=False))
+
+
 def log_floats(low, high):
     """Numbers spread evenly over the decades from 10^low to 10^high."""
     return st.floats(low, high).map(lambda exponent: 10.0**exponent)
@@ -68,7 +89,10 @@ def log_floats(low, high):
 
 @st.composite
 def cases(draw):
-    """Cases of every size from 1, with gamma and mu over decades, in one or two sequences."""
+    """Cases of every size from 1, with gamma and mu over decades, in one or two sequences.
+
+    Half of them have a linear skip, and some lack targets in some rows.
+    """
     T = draw(st.integers(1, 8))
     starts = (0, draw(st.integers(1, T - 1))) if T > 1 and draw(st.booleans()) else (0,)
     return make_case(
@@ -81,6 +105,8 @@ def cases(draw):
         gamma=draw(log_floats(-3, 3)),
         mu=draw(log_floats(-6, 1)),
         seed=draw(st.integers(0, 2**31)),
+        linear_skip=draw(st.booleans()),
+        missing=draw(st.sets(st.integers(1, T - 1), max_size=3)) if T > 1 else (),
     )
 
 

@@ -1,5 +1,7 @@
 """The compiled loops against their plain NumPy twins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,16 +65,26 @@ def test_rollout_and_adjoint(activation, size, seed):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
-@given(size=sizes, alpha=st.sampled_from([0.0, 0.5]), seed=st.integers(0, 2**31))
-def test_the_reduced_objective_and_its_gradient(activation, size, alpha, seed):
+@given(
+    size=sizes,
+    alpha=st.sampled_from([0.0, 0.5]),
+    seed=st.integers(0, 2**31),
+    linear_skip=st.booleans(),
+    n_missing=st.integers(0, 2),
+)
+def test_the_reduced_objective_and_its_gradient(
+    activation, size, alpha, seed, linear_skip, n_missing
+):
     T, n, m, r = size
     rng = np.random.default_rng(seed)
     hidden_layer = initialize(0.5, n, r, m, rng).hidden_layer
     X, Y = rng.normal(size=(T, n)), rng.normal(size=(T, m))
     starts = (0, T // 2) if T > 1 else (0,)
-    penalties = Regularization.scaled(alpha, n, r, m, l2_preactivation=0.1)
+    Y[1 : 1 + n_missing, -1] = np.nan
+    skip_alpha = 10.0 * alpha if linear_skip else None
+    penalties = Regularization.scaled(alpha, n, r, m, 0.1, skip_alpha)
     found, expected = (
-        iterate_at(ElmanProblem(X, Y, penalties, sigma, starts), hidden_layer)
+        iterate_at(ElmanProblem(X, Y, penalties, sigma, starts, linear_skip), hidden_layer)
         for sigma in (activation, Plain(activation))
     )
     assert found.objective == pytest.approx(expected.objective, rel=1e-9)
@@ -125,11 +137,13 @@ def test_sweep(activation, size, seed, gamma):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
-@given(size=sizes, n_lags=st.integers(0, 3), seed=st.integers(0, 2**31))
-def test_simulate(activation, size, n_lags, seed):
+@given(size=sizes, n_lags=st.integers(0, 3), seed=st.integers(0, 2**31), linear_skip=st.booleans())
+def test_simulate(activation, size, n_lags, seed, linear_skip):
     n_steps, n_exogenous, m, r = size
     rng = np.random.default_rng(seed)
     parameters = initialize(0.5, n_lags * m + n_exogenous, r, m, rng)
+    if linear_skip:
+        parameters = replace(parameters, D=0.3 * rng.normal(size=(m, parameters.n_inputs)))
     state, past = rng.normal(size=r), rng.normal(size=(n_lags, m))
     exogenous = rng.normal(size=(n_steps, n_exogenous))
     arrays = state, past, exogenous, rng.normal(size=(3, n_steps, m))

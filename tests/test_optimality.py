@@ -21,7 +21,7 @@ from sktime_alm.solver.lagrangian import (
 )
 from sktime_alm.solver.optimality import certify, feasibility, stationarity
 from sktime_alm.solver.reformulation import Point
-from tests.conftest import ACTIVATION_NAMES, cases, make_case
+from tests.conftest import ACTIVATION_NAMES, cases, make_case, named
 
 # sigma on complex numbers, analytic to either side of the kink
 COMPLEX_SIGMA = {
@@ -31,7 +31,7 @@ COMPLEX_SIGMA = {
 }
 
 
-def complex_objective(problem, A, W, V, b, c):
+def complex_objective(problem, A, W, V, b, c, D=0.0):
     """R of the rolled-out network, written anew for complex weights."""
     sigma, reg = COMPLEX_SIGMA[problem.activation], problem.regularization
     total = 0.0
@@ -41,7 +41,10 @@ def complex_objective(problem, A, W, V, b, c):
             h = np.zeros(len(b))
         u = W @ h + V @ problem.X[t] + b
         h = sigma(u)
-        total += np.sum((problem.Y[t] - A @ h - c) ** 2) / problem.n_samples
+        if t not in problem.missing:
+            direct = D @ problem.X[t] if problem.linear_skip else 0.0
+            error = problem.Y[t] - A @ h - direct - c
+            total += np.sum(error**2) / (problem.n_samples - len(problem.missing))
         total += reg.l2_preactivation * np.sum(u**2)
     blocks = [
         (reg.l2_readout, A),
@@ -49,13 +52,14 @@ def complex_objective(problem, A, W, V, b, c):
         (reg.l2_input, V),
         (reg.l2_bias, b),
         (reg.l2_readout_bias, c),
+        (reg.l2_skip, D),
     ]
-    return total + sum(weight * np.sum(array**2) for weight, array in blocks)
+    return total + sum(weight * np.sum(np.square(array)) for weight, array in blocks)
 
 
 def complex_step_gradient(problem, parameters, block):
     """Forward-mode automatic differentiation by complex steps: exact to rounding."""
-    arrays = dict(zip("AWVbc", parameters.arrays(), strict=True))
+    arrays = named(parameters)
     derivative = np.empty_like(arrays[block])
     for index in np.ndindex(derivative.shape):
         shifted = {**arrays, block: arrays[block].astype(complex)}
@@ -69,7 +73,7 @@ def test_checks_8_adjoint_multipliers_turn_the_lagrangian_gradient_into_bptt(cas
     problem, parameters = case.problem, case.point.parameters
     point = problem.feasible_point(parameters)
     found = gradient(problem, point, adjoint_multipliers(problem, point), case.gamma)
-    for block in "AWVbc":
+    for block in named(parameters):
         expected = complex_step_gradient(problem, parameters, block)
         np.testing.assert_allclose(
             getattr(found.parameters, block), expected, rtol=1e-9, atol=1e-11
@@ -87,7 +91,7 @@ def test_checks_8_against_finite_differences_of_the_rollout(activation):
     problem, parameters = case.problem, case.point.parameters
     point = problem.feasible_point(parameters)
     found = gradient(problem, point, adjoint_multipliers(problem, point), 1.0).parameters
-    arrays = dict(zip("AWVbc", parameters.arrays(), strict=True))
+    arrays = named(parameters)
     rng = np.random.default_rng(0)
     for block, array in arrays.items():
         direction = rng.normal(size=array.shape)

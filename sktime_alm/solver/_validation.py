@@ -56,8 +56,11 @@ def check_positive(value: Any, name: str) -> float:
     return float(value)
 
 
-def check_matrix(value: ArrayLike, name: str) -> Array:
-    """A finite two-dimensional array of doubles with at least one row and one column."""
+def check_matrix(value: ArrayLike, name: str, may_miss: bool = False) -> Array:
+    """A finite two-dimensional array of doubles with at least one row and one column.
+
+    ``may_miss`` allows NaN.
+    """
     try:
         matrix = np.ascontiguousarray(value, dtype=float)
         if not matrix.flags.writeable:
@@ -71,8 +74,9 @@ def check_matrix(value: ArrayLike, name: str) -> Array:
         )
     if 0 in matrix.shape:
         raise ValueError(f"{name} must have at least one row and one column, found {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        row, column = np.argwhere(~np.isfinite(matrix))[0]
+    is_wrong = np.isinf(matrix) if may_miss else ~np.isfinite(matrix)
+    if is_wrong.any():
+        row, column = np.argwhere(is_wrong)[0]
         raise ValueError(
             f"{name} must be finite, found {matrix[row, column]} in row {row}, column {column}"
         )

@@ -26,6 +26,7 @@ from sktime_alm.solver.result import (
     Callback,
     History,
     IterationRecord,
+    Loss,
     StartOutcome,
     Status,
 )
@@ -84,13 +85,16 @@ class _Step(NamedTuple):
 
 
 class _Best(NamedTuple):
-    """The network of the smallest rolled-out objective so far."""
+    """The best network so far: by its loss on rows held out if there are any, else by R."""
 
     parameters: ElmanParameters
     objective: float
+    held_out_loss: float = np.nan
 
-    def or_better(self, parameters: ElmanParameters, objective: float) -> _Best:
-        return _Best(parameters, objective) if objective < self.objective else self
+    def or_better(self, other: _Best) -> _Best:
+        if np.isnan(self.held_out_loss):
+            return other if other.objective < self.objective else self
+        return other if other.held_out_loss < self.held_out_loss else self
 
 
 def solve(
@@ -98,6 +102,7 @@ def solve(
     initial: ElmanParameters,
     settings: ALMSettings | None = None,
     callback: Callback | None = None,
+    held_out_loss: Loss | None = None,
 ) -> ALMResult:
     """Train a network from given initial weights.
 
@@ -110,6 +115,10 @@ def solve(
     callback : callable, optional
         Called with the :class:`IterationRecord` of each outer iteration; the fit stops
         when it returns True.
+    held_out_loss : callable, optional
+        Early stopping: the loss of a network on rows held out. The network with the smallest
+        one is returned, and the fit ends after ``patience`` outer iterations without a
+        smaller one.
 
     Returns
     -------
@@ -131,14 +140,16 @@ def solve(
             search = Search.begin(problem, initial)
             if search is None:
                 raise ValueError(_OVERFLOW)
-            best = _Best(search.point.parameters, search.best.objective)
             safeguarded_step = partial(_safeguarded_step, settings)
-            return _iterate(problem, safeguarded_step, search, best, settings, callback)
+            objective = search.best.objective
+            return _iterate(
+                problem, safeguarded_step, search, objective, settings, callback, held_out_loss
+            )
         start = problem.feasible_point(initial)
-        best = _Best(initial, problem.objective_at(start))
-        if not np.isfinite(best.objective):
+        objective = problem.objective_at(start)
+        if not np.isfinite(objective):
             raise ValueError(_OVERFLOW)
-        level = _safeguard_level(settings, best.objective)
+        level = _safeguard_level(settings, objective)
         state = _PaperState(
             point=start,
             multipliers=Multipliers.zeros(*start.h.shape),
@@ -147,7 +158,7 @@ def solve(
             violation=0.0,
         )
         step = partial(_paper_step, problem, start, level, settings)
-        return _iterate(problem, step, state, best, settings, callback)
+        return _iterate(problem, step, state, objective, settings, callback, held_out_loss)
 
 
 class _OneBLASThread:
@@ -199,11 +210,19 @@ def _iterate(
     problem: ElmanProblem,
     step: Callable[[Any], _Step],
     state: _State,
-    best: _Best,
+    objective: float,
     settings: ALMSettings,
     callback: Callback | None,
+    held_out_loss: Loss | None,
 ) -> ALMResult:
     """Take steps until one of the ends of :class:`Status`."""
+
+    def rated(objective: float) -> _Best:
+        parameters = state.point.parameters
+        loss = np.nan if held_out_loss is None else held_out_loss(parameters)
+        return _Best(parameters, objective, loss)
+
+    best = rated(objective)
     history: list[IterationRecord] = []
     status: Status | None = None
     began = time.perf_counter()
@@ -214,12 +233,13 @@ def _iterate(
                 status = Status.NON_FINITE
                 break
             state = following.state
-            objective = following.objective
-            if objective is None:
-                objective = problem.objective(state.point.parameters)
-            best = best.or_better(state.point.parameters, objective)
+            reached = following.objective
+            if reached is None:
+                reached = problem.objective(state.point.parameters)
+            found = rated(reached)
+            best = best.or_better(found)
             certificate = certify(problem, state.point, state.multipliers, settings.tolerance)
-            record = _record(len(history) + 1, following, objective, certificate, began)
+            record = _record(len(history) + 1, following, found, certificate, began)
             history.append(record)
             asked_to_stop = callback is not None and bool(callback(record))
             status = _verdict(history, following, certificate, asked_to_stop, settings)
@@ -236,7 +256,7 @@ def _iterate(
         history=History(history),
         last=ALMIterate(point.parameters, point.h, point.u, *state.multipliers, state.gamma),
         certificate=certify(problem, point, state.multipliers, settings.tolerance),
-        starts=(StartOutcome(best.objective, status),),
+        starts=(StartOutcome(best.parameters, best.objective, status, best.held_out_loss),),
     )
 
 
@@ -310,12 +330,20 @@ def _verdict(
         status = Status.MAX_ITER
     elif step.is_exhausted:
         status = Status.AT_REST
+    elif settings.patience is not None and not _generalised(history, settings.patience):
+        status = Status.EARLY_STOPPED
     elif settings.patience is not None and not _improved(history, settings.patience):
         status = Status.NO_PROGRESS
     # a KKT point is one whatever else would have ended the fit
     if certificate.is_kkt and (step.is_settled or status is not None):
         return Status.CONVERGED
     return status
+
+
+def _generalised(history: list[IterationRecord], patience: int) -> bool:
+    """Whether the smallest loss on rows held out, if there are any, is among the last records."""
+    losses = [record.held_out_loss for record in history]
+    return bool(np.isnan(losses[0])) or len(losses) - int(np.argmin(losses)) <= patience
 
 
 def _improved(history: list[IterationRecord], patience: int) -> bool:
@@ -334,13 +362,13 @@ def _improved(history: list[IterationRecord], patience: int) -> bool:
 
 
 def _record(
-    iteration: int, step: _Step, objective: float, certificate: Certificate, began: float
+    iteration: int, step: _Step, found: _Best, certificate: Certificate, began: float
 ) -> IterationRecord:
     violations = certificate.feasibility_blocks
     return IterationRecord(
         iteration=iteration,
         lagrangian=step.lagrangian,
-        objective=objective,
+        objective=found.objective,
         stationarity=certificate.stationarity,
         kkt_residual=certificate.residual,
         preactivation_violation=violations.preactivation,
@@ -349,4 +377,5 @@ def _record(
         n_sweeps=step.n_sweeps,
         phase=step.phase,
         seconds=time.perf_counter() - began,
+        held_out_loss=found.held_out_loss,
     )

@@ -26,10 +26,12 @@ def update_parameters(
 ) -> ElmanParameters:
     """(3.14): the weights that minimise L at given hidden states and pre-activations.
 
-    With the rows p_t = [h_{t-1}; x_t; 1] of P and q_t = [h_t; 1] of Q,
+    With the rows p_t = [h_{t-1}; x_t; 1] of P and q_t = [h_t; x_t; 1] of Q,
 
         (gamma P'P + 2 diag(l2_recurrent, l2_input, l2_bias)) [W V b]' = P'(xi + gamma u)
-        (2/T Q'Q + 2 diag(l2_readout, l2_readout_bias)) [A c]' = 2/T Q'Y.
+        (2/T Q'Q + 2 diag(l2_readout, l2_skip, l2_readout_bias)) [A D c]' = 2/T Q'Y.
+
+    Without a linear skip q_t is [h_t; 1]. Of Q and Y only the rows with targets count.
     """
     gram = h.T @ h
     rows = gamma * u
@@ -51,19 +53,20 @@ def hidden_layer_gram(problem: ElmanProblem, h: Array, gram: Array) -> Array:
     return product
 
 
-def solve_readout(problem: ElmanProblem, h: Array, gram: Array) -> Array:
-    """[A c] of (3.14), of shape (m, r + 1), given h'h."""
-    r, weight = h.shape[1], 2.0 / problem.n_samples
-    product = np.empty((r + 1, r + 1))
-    product[:r, :r] = gram
-    product[:r, r] = product[r, :r] = problem.inputs[:, -1] @ h
-    product[r, r] = problem.n_samples
-    rhs = np.empty((r + 1, problem.n_outputs))
-    np.dot(h.T, problem.Y, out=rhs[:r])
-    rhs[r] = problem.output_totals
-    product *= weight
-    rhs *= weight
-    return _solve_ridge(product, 2.0 * problem.regularization.of_readout(r), rhs).T
+def solve_readout(problem: ElmanProblem, h: Array, gram: Array | None = None) -> Array:
+    """[A D c] of (3.14), of shape (m, r + n + 1), or [A c] without a linear skip.
+
+    ``gram``, h'h, can be passed by a caller that has it.
+    """
+    r, weight = h.shape[1], 2.0 / problem.n_observed
+    observed = problem.observed(h)
+    if gram is None or len(problem.missing):
+        gram = observed.T @ observed
+    cross = observed.T @ problem.skip
+    product = weight * np.block([[gram, cross], [cross.T, problem.skip_gram]])
+    rhs = weight * np.vstack([np.dot(observed.T, problem.Y), problem.skip_product])
+    penalty = 2.0 * problem.regularization.of_readout(r, problem.n_skip)
+    return _solve_ridge(product, penalty, rhs).T
 
 
 def update_hidden_states(
@@ -77,29 +80,35 @@ def update_hidden_states(
     """(3.15), (3.18): the hidden states that minimise L; shape (T, r).
 
     Row t solves D1 h_t = d1_t with D1 = 2/T A'A + gamma I + gamma W'W, and the last row
-    of a sequence, which feeds no next one, D2 h_t = d2_t without the terms in W.
+    of a sequence, which feeds no next one, D2 h_t = d2_t without the terms in W. Rows without
+    targets are without the terms in A.
     ``input_drive``, V x_t + b, can be passed by a caller that has it.
     """
-    A, W, c = parameters.A, parameters.W, parameters.c
+    A, W = parameters.A, parameters.W
     if input_drive is None:
         input_drive = problem.input_drive(parameters)
-    weight = 2.0 / problem.n_samples
+    weight = 2.0 / problem.n_observed
     rows = kernels.weighted_rows(u, input_drive, multipliers.xi, gamma)
     d = problem.fed_back(W, rows)
     if hasattr(problem.sigma, "kernel"):
         kernels.add_own_terms(d, u, multipliers.zeta, gamma, *problem.sigma.kernel)
     else:
         d += gamma * problem.sigma.value(u) - multipliers.zeta
-    # np.matmul is several times slower than np.dot where Y has one column
-    d += np.dot(weight * (problem.Y - c), A, out=rows)
+    targets = problem.targets_of_states(parameters.readout, len(W))
+    d += np.dot(weight * targets, A, out=rows)
 
     D2 = weight * (A.T @ A)
     D2.flat[:: len(D2) + 1] += gamma
-    D1 = D2 + gamma * (W.T @ W)
-    ends = problem.ends
+    of_next = gamma * (W.T @ W)
+    ends, missing = problem.ends, problem.missing
     # many right sides of few unknowns: a product with the inverse is many times faster
-    h = np.matmul(d, inverse_of(D1), out=rows)
+    h = np.matmul(d, inverse_of(D2 + of_next), out=rows)
     h[ends] = _solve_positive_definite(D2, d[ends].T).T
+    if len(missing):
+        of_next.flat[:: len(of_next) + 1] += gamma
+        h[missing] = d[missing] @ inverse_of(of_next)
+        missing_ends = np.intersect1d(missing, ends)
+        h[missing_ends] = d[missing_ends] / gamma
     return h
 
 
@@ -160,8 +169,9 @@ def inverse_of(matrix: Array) -> Array:
 def _solve_positive_definite(matrix: Array, rhs: Array) -> Array:
     """Solve by Cholesky; by least squares where a zero penalty leaves the matrix singular."""
     # LAPACK itself: at these sizes the checks of scipy.linalg.cho_solve cost more than it
-    _, solution, info = dposv(matrix, rhs, lower=1)
-    if info == 0:
+    factor, solution, info = dposv(matrix, rhs, lower=1)
+    pivots = factor.diagonal() ** 2
+    if info == 0 and (pivots > kernels.SMALLEST_PIVOT * matrix.diagonal()).all():
         return solution
     if not np.isfinite(matrix).all():
         return np.full_like(rhs, np.nan)

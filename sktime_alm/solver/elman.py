@@ -14,7 +14,7 @@ from sktime_alm.solver.activations import Activation
 
 @dataclass(frozen=True, eq=False)
 class ElmanParameters:
-    """The weights of u_t = W h_{t-1} + V x_t + b, h_t = sigma(u_t), yhat_t = A h_t + c.
+    """The weights of u_t = W h_{t-1} + V x_t + b, h_t = sigma(u_t), yhat_t = A h_t + D x_t + c.
 
     With n inputs, r hidden units and m outputs:
 
@@ -30,6 +30,8 @@ class ElmanParameters:
         Bias of the hidden units.
     c : array of shape (m,)
         Bias of the readout.
+    D : array of shape (m, n), optional
+        Linear skip from the inputs to the outputs; without it the network has none.
 
     Raises
     ------
@@ -42,10 +44,12 @@ class ElmanParameters:
     V: Array
     b: Array
     c: Array
+    D: Array | None = None
 
     def __post_init__(self) -> None:
         for name in (item.name for item in fields(self)):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float))
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float))
         if self.A.ndim != 2 or self.V.ndim != 2:
             raise ValueError(
                 f"A must have shape (m, r) and V shape (r, n), found {self.A.shape} "
@@ -53,6 +57,8 @@ class ElmanParameters:
             )
         (m, r), n = self.A.shape, self.V.shape[1]
         expected = {"W": (r, r), "V": (r, n), "b": (r,), "c": (m,)}
+        if self.D is not None:
+            expected["D"] = (m, n)
         for name, shape in expected.items():
             found = getattr(self, name).shape
             if found != shape:
@@ -77,10 +83,11 @@ class ElmanParameters:
 
     @classmethod
     def from_layers(cls, hidden_layer: Array, readout: Array) -> ElmanParameters:
-        """The parameters with [W V b] = ``hidden_layer`` and [A c] = ``readout``."""
+        """The parameters with [W V b] = ``hidden_layer`` and [A D c], or [A c], = ``readout``."""
         r = len(hidden_layer)
         W, V, b = hidden_layer[:, :r], hidden_layer[:, r:-1], hidden_layer[:, -1]
-        return cls(A=readout[:, :r], W=W, V=V, b=b, c=readout[:, r])
+        A, D, c = readout[:, :r], readout[:, r:-1], readout[:, -1]
+        return cls(A=A, W=W, V=V, b=b, c=c, D=D if D.shape[1] else None)
 
     @property
     def hidden_layer(self) -> Array:
@@ -89,20 +96,35 @@ class ElmanParameters:
 
     @property
     def readout(self) -> Array:
-        """[A c], of shape (m, r + 1)."""
-        return np.hstack([self.A, self.c[:, None]])
+        """[A D c], of shape (m, r + n + 1); [A c] of shape (m, r + 1) without a linear skip."""
+        layers = [self.A, self.c[:, None]] if self.D is None else [self.A, self.D, self.c[:, None]]
+        return np.hstack(layers)
 
     def is_finite(self) -> bool:
         """Whether every weight is a finite number."""
         return all(bool(np.isfinite(array).all()) for array in self.arrays())
 
-    def arrays(self) -> tuple[Array, Array, Array, Array, Array]:
-        """(A, W, V, b, c)."""
-        return self.A, self.W, self.V, self.b, self.c
+    def arrays(self) -> tuple[Array, ...]:
+        """(A, W, V, b, c), and D if there is one."""
+        arrays = self.A, self.W, self.V, self.b, self.c
+        return arrays if self.D is None else (*arrays, self.D)
 
-    def outputs(self, h: Array) -> Array:
-        """yhat = A h + c for hidden states of shape (T, r); shape (T, m)."""
-        return h @ self.A.T + self.c
+    def outputs(self, h: Array, X: Array | None = None) -> Array:
+        """yhat = A h + D x + c of shape (T, m).
+
+        Parameters
+        ----------
+        h : array of shape (T, r)
+            Hidden states.
+        X : array of shape (T, n), optional
+            Inputs; read only if there is a linear skip.
+        """
+        outputs = h @ self.A.T + self.c
+        if self.D is None:
+            return outputs
+        if X is None:
+            raise ValueError("X must be passed to outputs, since the network has a linear skip D")
+        return outputs + X @ self.D.T
 
 
 def rollout(
@@ -186,11 +208,13 @@ def simulate(
     array of shape (n_paths, n_steps, m)
         Each path not finite from the step on where the network overflows.
     """
-    A, W, V, b, c = (np.ascontiguousarray(array) for array in parameters.arrays())
+    A, W, V, b, c = (np.ascontiguousarray(array) for array in parameters.arrays()[:5])
+    D = np.zeros((len(A), V.shape[1])) if parameters.D is None else parameters.D
     if hasattr(activation, "kernel"):
+        weights = A, W, V, b, c, np.ascontiguousarray(D)
         lagged = past_outputs.ravel()
         rows, noise = np.ascontiguousarray(exogenous), np.ascontiguousarray(noise)
-        return kernels.simulate(A, W, V, b, c, state, lagged, rows, noise, *activation.kernel)
+        return kernels.simulate(*weights, state, lagged, rows, noise, *activation.kernel)
     outputs = np.empty(noise.shape)
     n_paths, n_lagged = len(noise), past_outputs.size
     states = np.tile(state, (n_paths, 1))
@@ -199,6 +223,6 @@ def simulate(
         for t, row in enumerate(exogenous):
             x = np.hstack([lagged, np.tile(row, (n_paths, 1))])
             states = activation.value(states @ W.T + x @ V.T + b)
-            outputs[:, t] = states @ A.T + c + noise[:, t]
+            outputs[:, t] = states @ A.T + x @ D.T + c + noise[:, t]
             lagged = np.hstack([outputs[:, t], lagged])[:, :n_lagged]
     return outputs

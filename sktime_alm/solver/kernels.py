@@ -23,6 +23,9 @@ ELU = 1
 _MAX_ROOT_ITERATIONS = 100
 _ROOT_TOLERANCE = 8.0 * np.finfo(np.float64).eps
 
+# a pivot of a Cholesky factor, relative to the diagonal, that may be rounding alone
+SMALLEST_PIVOT = 1e-13
+
 _compiled = njit(cache=True, nogil=True)
 
 
@@ -111,7 +114,7 @@ def adjoint(
     kind: int,
     slope: float,
 ) -> None:
-    """Complete zeta = -2/T A'(A h + c - y), given on entry, by W' xi_{t+1}, and fill xi."""
+    """Complete zeta = -2/T A'(A h + D x + c - y), given on entry, by W' xi_{t+1}, and fill xi."""
     T, r = u.shape
     index, weights = np.zeros(r + 7, np.intp), np.zeros(r + 7)
     for t in range(T - 1, -1, -1):
@@ -137,15 +140,16 @@ def adjoint(
 def _cholesky_solve(matrix: Array, rhs: Array) -> bool:
     """Replace rhs by the solution, and the lower triangle by the Cholesky factor.
 
-    False if the matrix is not positive definite, or not finite.
+    False if the matrix is not positive definite up to rounding, or not finite.
     """
     size, n_columns = rhs.shape
     for j in range(size):
+        smallest = SMALLEST_PIVOT * matrix[j, j]
         for k in range(j):
             factor = matrix[j, k]
             for i in range(j, size):
                 matrix[i, j] -= factor * matrix[i, k]
-        if not (0.0 < matrix[j, j] < math.inf):
+        if not (smallest < matrix[j, j] < math.inf):
             return False
         root = math.sqrt(matrix[j, j])
         for i in range(j, size):
@@ -181,7 +185,11 @@ def evaluate(
     h: Array,
     errors: Array,
     inputs: Array,
+    skip: Array,
+    skip_gram: Array,
+    skip_product: Array,
     Y: Array,
+    missing: IntArray,
     hidden_layer: Array,
     is_start: BoolArray,
     l2_hidden_layer: Array,
@@ -190,43 +198,47 @@ def evaluate(
     kind: int,
     slope: float,
 ) -> tuple[Array, float, bool]:
-    """The best readout [A c] and R of a hidden layer; fills u, h and errors = y - A h - c.
+    """The best readout and R of a hidden layer; fills u, h and the errors.
 
-    The last outcome says whether the system of the readout could be solved.
+    The readout [A C] acts on [h_t; s_t], s_t being a row of ``skip``. The last outcome says
+    whether its system could be solved.
     """
-    T, r, m = len(inputs), len(hidden_layer), Y.shape[1]
+    T, r, m, k = len(inputs), len(hidden_layer), Y.shape[1], skip.shape[1]
     np.dot(inputs, np.ascontiguousarray(hidden_layer[:, r:].T), u)
     W_T = np.ascontiguousarray(hidden_layer[:, :r].T)
     rollout(u, h, W_T, np.zeros(r), is_start, kind, slope)
 
-    weight = 2.0 / T
-    matrix, rhs = np.zeros((r + 1, r + 1)), np.zeros((r + 1, m))
-    gram, product = np.dot(h.T, h), np.dot(h.T, Y)
-    for i in range(r):
-        for j in range(i + 1):
-            matrix[i, j] = weight * gram[i, j]
-        for j in range(m):
-            rhs[i, j] = weight * product[i, j]
-    matrix[r, r] = 2.0
-    for t in range(T):
+    n_observed = T - len(missing)
+    weight = 2.0 / n_observed
+    observed = h if len(missing) == 0 else h.copy()
+    for t in missing:
         for i in range(r):
-            matrix[r, i] += weight * h[t, i]
-        for i in range(m):
-            rhs[r, i] += weight * Y[t, i]
-    for i in range(r + 1):
+            observed[t, i] = 0.0
+    matrix, rhs = np.empty((r + k, r + k)), np.empty((r + k, m))
+    gram, cross = np.dot(observed.T, observed), np.dot(skip.T, observed)
+    product = np.dot(observed.T, Y)
+    for i in range(r + k):
+        for j in range(i + 1):
+            of_skip = cross[i - r, j] if j < r else skip_gram[i - r, j - r]
+            matrix[i, j] = weight * (gram[i, j] if i < r else of_skip)
         matrix[i, i] += 2.0 * l2_readout[i]
+        for j in range(m):
+            rhs[i, j] = weight * (product[i, j] if i < r else skip_product[i - r, j])
     is_regular = _cholesky_solve(matrix, rhs)
 
     np.dot(h, rhs[:r], errors)
-    loss = 0.0
+    direct = np.dot(skip, rhs[r:])
     for t in range(T):
         for i in range(m):
-            errors[t, i] = Y[t, i] - errors[t, i] - rhs[r, i]
-            loss += errors[t, i] * errors[t, i]
+            errors[t, i] = Y[t, i] - errors[t, i] - direct[t, i]
+    for t in missing:
+        for i in range(m):
+            errors[t, i] = 0.0
+    loss = np.vdot(errors.ravel(), errors.ravel())
     squares = np.vdot(u.ravel(), u.ravel())
     readout = np.ascontiguousarray(rhs.T)
     penalty = _penalty(hidden_layer, l2_hidden_layer) + _penalty(readout, l2_readout)
-    objective = float(loss / T + penalty + l2_preactivation * squares)
+    objective = float(loss / n_observed + penalty + l2_preactivation * squares)
     return readout, objective, is_regular
 
 
@@ -240,6 +252,7 @@ def differentiate(
     u: Array,
     h: Array,
     errors: Array,
+    n_observed: int,
     is_end: BoolArray,
     l2_hidden_layer: Array,
     l2_preactivation: float,
@@ -248,7 +261,7 @@ def differentiate(
 ) -> Array:
     """The gradient of R in an evaluated hidden layer; fills xi and zeta, the adjoint recursion."""
     T, r = u.shape
-    np.dot((2.0 / T) * errors, np.ascontiguousarray(readout[:, :r]), zeta)
+    np.dot((2.0 / n_observed) * errors, np.ascontiguousarray(readout[:, :r]), zeta)
     W = np.ascontiguousarray(hidden_layer[:, :r])
     adjoint(zeta, xi, u, W, is_end, l2_preactivation, kind, slope)
     of_inputs, of_states = np.dot(xi.T, inputs), np.dot(xi[1:].T, h[:-1])
@@ -543,6 +556,7 @@ def simulate(
     V: Array,
     b: Array,
     c: Array,
+    D: Array,
     state: Array,
     lagged: Array,
     exogenous: Array,
@@ -573,6 +587,10 @@ def simulate(
                 total = c[i]
                 for j in range(r):
                     total += A[i, j] * h[j]
+                for j in range(n_lagged):
+                    total += D[i, j] * recent[j]
+                for j in range(exogenous.shape[1]):
+                    total += D[i, n_lagged + j] * exogenous[t, j]
                 outputs[path, t, i] = total + noise[path, t, i]
             if n_lagged:
                 for j in range(n_lagged - 1, m - 1, -1):

@@ -35,19 +35,20 @@ def adjoint_multipliers(problem: ElmanProblem, point: Point) -> Multipliers:
     Backpropagation through time in the order t = T, ..., 1, xi_{t+1} being 0 after the
     end of a sequence:
 
-        zeta_t = W' xi_{t+1} - 2/T A'(A h_t + c - y_t),
+        zeta_t = W' xi_{t+1} - 2/T A'(A h_t + D x_t + c - y_t),
         xi_t = zeta_t sigma'(u_t) - 2 l2_preactivation u_t.
 
     With them the gradient of L in the weights is that of the rolled-out objective. At a
     kink of sigma its derivative from the left is used.
     """
     parameters, h, u = point
-    zeta = (2.0 / problem.n_samples) * (problem.Y - parameters.outputs(h)) @ parameters.A
+    errors = problem.errors(parameters.readout, h)
+    zeta = np.dot((2.0 / problem.n_observed) * errors, parameters.A)
     return Multipliers(backpropagate(problem, parameters.W, u, zeta), zeta)
 
 
 def backpropagate(problem: ElmanProblem, W: Array, u: Array, zeta: Array) -> Array:
-    """Complete zeta = -2/T A'(A h + c - y) by W' xi_{t+1} in place, and return xi."""
+    """Complete zeta = -2/T A'(A h + D x + c - y) by W' xi_{t+1} in place, and return xi."""
     l2 = problem.regularization.l2_preactivation
     xi = np.empty_like(u)
     if hasattr(problem.sigma, "kernel"):
@@ -121,11 +122,11 @@ def gradient(
 def objective_gradient(problem: ElmanProblem, point: Point) -> Gradient:
     """The gradient of R(s) itself, in which ``u_slope`` has no part."""
     parameters, h, u = point
-    residual = (2.0 / problem.n_samples) * (problem.Y - parameters.outputs(h))
+    residual = (2.0 / problem.n_observed) * problem.errors(parameters.readout, h)
     reg, r = problem.regularization, h.shape[1]
-    readout = 2.0 * reg.of_readout(r) * parameters.readout
+    readout = 2.0 * reg.of_readout(r, problem.n_skip) * parameters.readout
     readout[:, :r] -= residual.T @ h
-    readout[:, r] -= residual.sum(axis=0)
+    readout[:, r:] -= residual.T @ problem.skip
     hidden_layer = 2.0 * reg.of_hidden_layer(problem.n_inputs, r) * parameters.hidden_layer
     of_parameters = ElmanParameters.from_layers(hidden_layer, readout)
     of_h = np.dot(-residual, parameters.A)
@@ -162,15 +163,16 @@ def lipschitz_constants(
         u_bound = np.sqrt(delta / np.float64(reg.l2_preactivation))
         hidden_layer = np.float64(min(reg.l2_recurrent, reg.l2_input, reg.l2_bias))
         w_bound = np.sqrt(delta / hidden_layer)
-        a_bound = np.sqrt(delta / np.float64(min(reg.l2_readout, reg.l2_readout_bias)))
+        a_bound = np.sqrt(delta / np.min(reg.of_readout(r, problem.n_skip)))
         recurrent_bound = np.sqrt(delta / np.float64(reg.l2_recurrent))
     delta_0 = np.sqrt(2.0 * delta / gamma) + ell * u_bound + at_zero + zeta_norm / gamma
     delta_1 = np.sqrt(r * (delta_0**2 + np.linalg.norm(problem.X) ** 2 + T))
     delta_2 = 2.0 * gamma * delta_1 * np.sqrt(r) * w_bound
     delta_3 = np.sqrt(r) * (xi_norm + gamma * u_bound)
     largest_target = np.linalg.norm(problem.Y, axis=1).max()
-    of_readout = 2.0 * np.sqrt(m * (delta_0**2 + 1.0)) * a_bound + largest_target
-    delta_4 = 2.0 * np.sqrt(m / T) * of_readout
+    largest_skip = np.linalg.norm(problem.skip, axis=1).max()
+    of_readout = 2.0 * np.sqrt(m * (delta_0**2 + largest_skip**2)) * a_bound + largest_target
+    delta_4 = 2.0 * np.sqrt(m / problem.n_observed) * of_readout
 
     L1 = np.sqrt(2.0) * max(gamma * delta_1, delta_2 + delta_3 + delta_4)
     L2 = gamma * (recurrent_bound + ell)

@@ -2,7 +2,7 @@
 
 At given hidden states the best readout is the closed-form block (3.14). With it put in,
 
-    R(B) = min over A, c of R(A, c, B, rollout),   B = [W V b] of shape (r, r + n + 1),
+    R(B) = min over A, D, c of R(A, D, c, B, rollout),   B = [W V b] of shape (r, r + n + 1),
 
 has the gradient of R in B at that readout, where R is stationary in the readout already.
 """
@@ -22,7 +22,7 @@ from sktime_alm.solver.reformulation import ElmanProblem, Point
 
 
 class Trial(NamedTuple):
-    """The rollout of B with a readout [A c], its errors y - A h - c, and R."""
+    """The rollout of B with a readout [A D c], its errors y - A h - D x - c, and R."""
 
     hidden_layer: Array
     readout: Array
@@ -71,11 +71,15 @@ def evaluate(problem: ElmanProblem, hidden_layer: Array) -> Trial | None:
         h,
         errors,
         problem.inputs,
+        problem.skip,
+        problem.skip_gram,
+        problem.skip_product,
         problem.Y,
+        problem.missing,
         hidden_layer,
         problem.is_start,
         reg.of_hidden_layer(problem.n_inputs, r),
-        reg.of_readout(r),
+        reg.of_readout(r, problem.n_skip),
         reg.l2_preactivation,
         *problem.sigma.kernel,
     )
@@ -89,12 +93,10 @@ def _evaluate_states(
     problem: ElmanProblem, hidden_layer: Array, u: Array, h: Array
 ) -> Trial | None:
     """The same in NumPy, from the rollout; by least squares where no readout is best."""
-    gram = h.T @ h
-    if not np.isfinite(gram.sum()):
+    if not np.isfinite((h * h).sum()):
         return None
-    readout, r = solve_readout(problem, h, gram), len(hidden_layer)
-    errors = problem.Y - np.dot(h, readout[:, :r].T)
-    errors -= readout[:, r]
+    readout = solve_readout(problem, h)
+    errors = problem.errors(readout, h)
     objective = problem.objective_of(hidden_layer, readout, errors, u)
     if not np.isfinite(objective):
         return None
@@ -117,13 +119,14 @@ def differentiate(problem: ElmanProblem, trial: Trial, steepest: float = np.inf)
             zeta,
             problem.inputs,
             *trial[:-1],
+            problem.n_observed,
             problem.is_end,
             reg.of_hidden_layer(problem.n_inputs, r),
             reg.l2_preactivation,
             *problem.sigma.kernel,
         )
     else:
-        zeta = np.dot((2.0 / problem.n_samples) * errors, readout[:, :r])
+        zeta = np.dot((2.0 / problem.n_observed) * errors, readout[:, :r])
         xi = backpropagate(problem, hidden_layer[:, :r], u, zeta)
         gradient = gradient_in_hidden_layer(problem, hidden_layer, h, xi)
     steepness = np.linalg.norm(gradient)
@@ -146,8 +149,8 @@ def penalty_of(problem: ElmanProblem, trial: Trial) -> float:
     2/T times the mean squared norm of a column of A. Much less and the auxiliary states
     fit the noise, much more and a step is short.
     """
-    A = trial.readout[:, :-1]
-    curvature = 2.0 / problem.n_samples * float(np.einsum("ij,ij->", A, A)) / A.shape[1]
+    A = trial.readout[:, : len(trial.hidden_layer)]
+    curvature = 2.0 / problem.n_observed * float(np.einsum("ij,ij->", A, A)) / A.shape[1]
     return max(curvature, np.finfo(float).tiny)
 
 

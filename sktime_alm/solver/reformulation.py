@@ -1,10 +1,11 @@
 """Training as a constrained problem (2.6): data, penalties, objective and constraints.
 
-    minimise   R(z, h, u) = 1/T sum_t ||y_t - A h_t - c||^2 + P(z, u)
+    minimise   R(z, h, u) = 1/T sum_t ||y_t - A h_t - D x_t - c||^2 + P(z, u)
     subject to C1 = u_t - (W h_{t-1} + V x_t + b) = 0,   C2 = h_t - sigma(u_t) = 0
 
-with z = (A, W, V, b, c), hidden states h and pre-activations u of shape (T, r), and
-h_0 = 0 before each sequence.
+with z = (A, W, V, b, c, D), hidden states h and pre-activations u of shape (T, r), and
+h_0 = 0 before each sequence. The paper's problem has no D. Rows without targets have no part
+in the loss, whose mean is over the others, but in all else.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sktime_alm.solver._typing import Array, BoolArray
+from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver._validation import check_count, check_matrix, check_nonnegative
 from sktime_alm.solver.activations import Activation, get_activation
 from sktime_alm.solver.elman import ElmanParameters, complete_rollout
@@ -38,10 +39,12 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Regularization:
-    """The weights of P (2.5), one per block; the paper's lambda_1 to lambda_6.
+    """The weights of P (2.5), one per block; the paper's lambda_1 to lambda_6, and that of D.
 
     P = l2_readout ||A||^2 + l2_recurrent ||W||^2 + l2_input ||V||^2 + l2_bias ||b||^2
-        + l2_readout_bias ||c||^2 + l2_preactivation ||u||^2, Frobenius norms throughout.
+        + l2_readout_bias ||c||^2 + l2_preactivation ||u||^2 + l2_skip ||D||^2,
+
+    Frobenius norms throughout.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class Regularization:
     l2_bias: float = 0.0
     l2_readout_bias: float = 0.0
     l2_preactivation: float = 0.0
+    l2_skip: float = 0.0
 
     def __post_init__(self) -> None:
         for name in (item.name for item in fields(self)):
@@ -68,6 +72,7 @@ class Regularization:
         hidden_size: int,
         n_outputs: int,
         l2_preactivation: float = 1e-8,
+        skip_alpha: float | None = None,
     ) -> Regularization:
         """Table 2: each block is penalised by alpha over its number of weights.
 
@@ -78,6 +83,9 @@ class Regularization:
         n_inputs, hidden_size, n_outputs : int
         l2_preactivation : float, default=1e-8
             The weight of ||u||^2, which Table 2 does not scale.
+        skip_alpha : float, optional
+            The strength for D. With it c belongs to the linear part, and is not penalised,
+            so that a network without hidden units is a ridge regression.
         """
         check_nonnegative(alpha, "alpha")
         n = check_count(n_inputs, "n_inputs")
@@ -88,8 +96,9 @@ class Regularization:
             l2_recurrent=alpha / r**2,
             l2_input=alpha / (r * n),
             l2_bias=alpha / r,
-            l2_readout_bias=alpha / m,
+            l2_readout_bias=alpha / m if skip_alpha is None else 0.0,
             l2_preactivation=l2_preactivation,
+            l2_skip=check_nonnegative(skip_alpha or 0.0, "skip_alpha") / (n * m),
         )
 
     def of_hidden_layer(self, n_inputs: int, hidden_size: int) -> Array:
@@ -97,22 +106,23 @@ class Regularization:
         weights = self.l2_recurrent, self.l2_input, self.l2_bias
         return _spread(weights, (hidden_size, n_inputs, 1))
 
-    def of_readout(self, hidden_size: int) -> Array:
-        """Weights of the columns of [A c], shape (r + 1,)."""
-        return _spread((self.l2_readout, self.l2_readout_bias), (hidden_size, 1))
+    def of_readout(self, hidden_size: int, n_skip: int = 0) -> Array:
+        """Weights of the columns of [A D c], shape (r + n_skip + 1,)."""
+        weights = self.l2_readout, self.l2_skip, self.l2_readout_bias
+        return _spread(weights, (hidden_size, n_skip, 1))
 
     def value(self, parameters: ElmanParameters, u: Array) -> float:
         """P(z, u)."""
         return self.of_layers(parameters.hidden_layer, parameters.readout, u)
 
     def of_layers(self, hidden_layer: Array, readout: Array, u: Array) -> float:
-        """P(z, u) of [W V b] and [A c]."""
-        r, width = hidden_layer.shape
+        """P(z, u) of [W V b] and [A D c]."""
+        (r, width), n_skip = hidden_layer.shape, readout.shape[1] - len(hidden_layer) - 1
         squares = (np.einsum("ij,ij->j", layer, layer) for layer in (hidden_layer, readout))
         of_hidden_layer, of_readout = squares
         return float(
             self.of_hidden_layer(width - r - 1, r) @ of_hidden_layer
-            + self.of_readout(r) @ of_readout
+            + self.of_readout(r, n_skip) @ of_readout
             + self.l2_preactivation * _squared_norm(u)
         )
 
@@ -126,17 +136,21 @@ class ElmanProblem:
     X : array of shape (T, n)
         Inputs.
     Y : array of shape (T, m)
-        Targets.
+        Targets. A row with NaN has no part in the loss; it is kept as zeros.
     regularization : Regularization
     activation : {"relu", "leaky_relu", "elu"} or Activation, default="relu"
     starts : sequence of int, default=(0,)
         First rows of the sequences that X and Y lay end to end, beginning with 0. The
-        hidden state is 0 before each; the loss is the mean over all T rows.
+        hidden state is 0 before each; the loss is the mean over the rows of all.
+    linear_skip : bool, default=False
+        Whether the outputs have the term D x.
 
     Attributes
     ----------
     sigma : Activation
         The activation, its name resolved.
+    missing : array of int
+        The rows without targets.
 
     Raises
     ------
@@ -150,10 +164,12 @@ class ElmanProblem:
     regularization: Regularization
     activation: str | Activation = "relu"
     starts: tuple[int, ...] = (0,)
+    linear_skip: bool = False
     sigma: Activation = field(init=False, repr=False)
+    missing: IntArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        X, Y = check_matrix(self.X, "X"), check_matrix(self.Y, "Y")
+        X, Y = check_matrix(self.X, "X"), check_matrix(self.Y, "Y", may_miss=True)
         if len(X) != len(Y):
             raise ValueError(f"X and Y must have equally many rows, found {len(X)} and {len(Y)}")
         if not isinstance(self.regularization, Regularization):
@@ -161,8 +177,12 @@ class ElmanProblem:
                 "regularization must be a Regularization, such as "
                 f"Regularization.scaled(alpha, ...), found {self.regularization!r}"
             )
+        is_missing = np.asarray(np.isnan(Y).any(axis=1))
+        if is_missing.all():
+            raise ValueError("Y must have a row without NaN, found none")
+        object.__setattr__(self, "missing", np.flatnonzero(is_missing))
         object.__setattr__(self, "X", X)
-        object.__setattr__(self, "Y", Y)
+        object.__setattr__(self, "Y", np.where(is_missing[:, None], 0.0, Y))
         object.__setattr__(self, "sigma", get_activation(self.activation))
         object.__setattr__(self, "starts", _check_starts(self.starts, len(X)))
 
@@ -170,6 +190,11 @@ class ElmanProblem:
     def n_samples(self) -> int:
         """T."""
         return len(self.X)
+
+    @property
+    def n_observed(self) -> int:
+        """Number of rows with targets: the T of the loss."""
+        return len(self.X) - len(self.missing)
 
     @property
     def n_inputs(self) -> int:
@@ -180,6 +205,11 @@ class ElmanProblem:
     def n_outputs(self) -> int:
         """m."""
         return self.Y.shape[1]
+
+    @property
+    def n_skip(self) -> int:
+        """Number of columns of D, 0 without a linear skip."""
+        return self.n_inputs if self.linear_skip else 0
 
     @cached_property
     def ends(self) -> Array:
@@ -209,9 +239,27 @@ class ElmanProblem:
         return self.inputs.T @ self.inputs
 
     @cached_property
-    def output_totals(self) -> Array:
-        """The sums of the columns of Y."""
-        return self.Y.sum(axis=0)
+    def skip(self) -> Array:
+        """[X 1], or [1] without a linear skip: what the readout acts on beside the states."""
+        return np.ascontiguousarray(self.inputs[:, self.n_inputs - self.n_skip :])
+
+    @cached_property
+    def skip_gram(self) -> Array:
+        """skip'skip over the rows with targets."""
+        rows = self.observed(self.skip)
+        return rows.T @ rows
+
+    @cached_property
+    def skip_product(self) -> Array:
+        """skip'Y over the rows with targets."""
+        return self.skip.T @ self.Y
+
+    def observed(self, rows: Array) -> Array:
+        """The rows, those without targets set to 0."""
+        if len(self.missing):
+            rows = rows.copy()
+            rows[self.missing] = 0.0
+        return rows
 
     def check_parameters(self, parameters: ElmanParameters, name: str = "parameters") -> None:
         """Raise a ValueError unless the parameters are finite and fit the data."""
@@ -223,6 +271,9 @@ class ElmanProblem:
                 f"{name} must take {self.n_inputs} inputs (columns of X) and give {self.n_outputs} "
                 f"outputs (columns of Y), found {found[0]} and {found[1]}"
             )
+        if (parameters.D is not None) != self.linear_skip:
+            needs = "must" if self.linear_skip else "must not"
+            raise ValueError(f"{name} {needs} have D, since linear_skip={self.linear_skip}")
         if not parameters.is_finite():
             raise ValueError(f"{name} must be finite, found NaN or infinity")
 
@@ -250,13 +301,27 @@ class ElmanProblem:
         """R(s) of (2.6) at a point, feasible or not; infinity if it is not finite."""
         parameters, h, u = point
         with np.errstate(over="ignore", invalid="ignore"):
-            errors = self.Y - parameters.outputs(h)
+            errors = self.errors(parameters.readout, h)
             value = self.objective_of(parameters.hidden_layer, parameters.readout, errors, u)
         return value if np.isfinite(value) else np.inf
 
+    def errors(self, readout: Array, h: Array) -> Array:
+        """y - A h - D x - c of every row, 0 where y is missing; shape (T, m)."""
+        # np.matmul is several times slower than np.dot where Y has one column
+        errors = self.targets_of_states(readout, h.shape[1])
+        errors -= np.dot(h, readout[:, : h.shape[1]].T)
+        errors[self.missing] = 0.0
+        return errors
+
+    def targets_of_states(self, readout: Array, hidden_size: int) -> Array:
+        """y - D x - c, what A h is to fit, 0 where y is missing; shape (T, m)."""
+        targets = self.Y - np.dot(self.skip, readout[:, hidden_size:].T)
+        targets[self.missing] = 0.0
+        return targets
+
     def objective_of(self, hidden_layer: Array, readout: Array, errors: Array, u: Array) -> float:
-        """R given [W V b], [A c], the errors y - A h - c and u."""
-        loss = _squared_norm(errors) / self.n_samples
+        """R given [W V b], [A D c], the errors and u."""
+        loss = _squared_norm(errors) / self.n_observed
         return loss + self.regularization.of_layers(hidden_layer, readout, u)
 
     def recurrent_drive(self, W: Array, h: Array) -> Array:

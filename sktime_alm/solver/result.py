@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.optimality import Certificate
@@ -24,6 +26,7 @@ class Status(Enum):
         "may stay above the tolerance."
     )
     MAX_ITER = "The limit on outer iterations was reached."
+    EARLY_STOPPED = "The loss on the rows held out did not fall for many iterations."
     NO_PROGRESS = "Neither the objective nor the KKT residuals improved for many iterations."
     CALLBACK = "The callback asked to stop."
     INTERRUPTED = "The fit was interrupted; the best network so far is returned."
@@ -61,6 +64,8 @@ class IterationRecord(NamedTuple):
         "alm"; with method="safeguarded" also "polish" and "relax".
     seconds : float
         Wall time since the fit began.
+    held_out_loss : float
+        The loss of that network on rows held out; NaN if there are none.
     """
 
     iteration: int
@@ -74,6 +79,7 @@ class IterationRecord(NamedTuple):
     n_sweeps: int
     phase: str
     seconds: float
+    held_out_loss: float = np.nan
 
 
 class History(tuple[IterationRecord, ...]):
@@ -94,20 +100,27 @@ class StartOutcome(NamedTuple):
 
     Attributes
     ----------
+    parameters : ElmanParameters
+        Its best network.
     objective : float
-        R of its best network.
+        R of that.
     status : Status
+    held_out_loss : float
+        Its loss on rows held out; NaN if there are none.
     scaling : float
         What its initial recurrent weights were multiplied by, lest the rollout overflow;
         1 where they did not need it.
     """
 
+    parameters: ElmanParameters
     objective: float
     status: Status
+    held_out_loss: float = np.nan
     scaling: float = 1.0
 
 
 Callback = Callable[[IterationRecord], bool | None]
+Loss = Callable[[ElmanParameters], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +149,8 @@ class ALMResult:
     Attributes
     ----------
     parameters : ElmanParameters
-        The network of the smallest rolled-out objective seen, the start included.
+        The network of the smallest rolled-out objective seen, the start included; of the
+        smallest loss on the rows held out, if there are any.
     objective : float
         Its R, (2.6).
     status : Status

@@ -13,14 +13,22 @@ import numpy as np
 from joblib import effective_n_jobs
 
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver._validation import check_count, check_matrix
+from sktime_alm.solver._validation import check_count, check_matrix, check_nonnegative
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.alm import solve
+from sktime_alm.solver.bcd import solve_readout
 from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.reduced import iterate_at
 from sktime_alm.solver.reformulation import ElmanProblem, Regularization
-from sktime_alm.solver.result import ALMResult, Callback, IterationRecord, StartOutcome, Status
+from sktime_alm.solver.result import (
+    ALMResult,
+    Callback,
+    IterationRecord,
+    Loss,
+    StartOutcome,
+    Status,
+)
 from sktime_alm.solver.settings import ALMSettings
 
 _Outcome = tuple[ALMResult, StartOutcome]
@@ -47,6 +55,9 @@ def train(
     callback: Callback | None = None,
     starts: Sequence[int] = (0,),
     initial: ElmanParameters | None = None,
+    linear_skip: bool = False,
+    skip_alpha: float = 1.0,
+    held_out_loss: Loss | None = None,
     **settings: Any,
 ) -> ALMResult:
     """Train an Elman network on arrays and return the best of several starts.
@@ -56,7 +67,7 @@ def train(
     X : array of shape (T, n)
         Inputs.
     Y : array of shape (T, m)
-        Targets.
+        Targets; rows with NaN have no part in the loss.
     hidden_size : int
         r, the number of hidden units.
     alpha : float, default=1.0
@@ -81,13 +92,21 @@ def train(
     initial : ElmanParameters, optional
         Start from these weights; ``initialization``, ``n_init`` and ``random_state``
         are then not used.
+    linear_skip : bool, default=False
+        Add D x to the outputs. The starts then begin at the ridge regression of Y on X, which
+        itself is the last of them: no network that is worse is returned.
+    skip_alpha : float, default=1.0
+        Strength of the penalty on D, spread over its entries.
+    held_out_loss : callable, optional
+        Early stopping; see :func:`solve`. The start with the smallest loss is the best.
     **settings
         Further fields of :class:`ALMSettings`.
 
     Returns
     -------
     ALMResult
-        Of the start with the smallest objective; ``starts`` holds the outcome of each.
+        Of the best start, that with the smallest objective; ``starts`` holds the outcome of
+        each.
         An interrupt (Ctrl-C) ends the training with the best network so far.
 
     Raises
@@ -108,29 +127,58 @@ def train(
     alm_settings = ALMSettings(method=method, **settings)
     check_count(hidden_size, "hidden_size")
     check_count(n_init, "n_init")
-    X, Y = check_matrix(X, "X"), check_matrix(Y, "Y")
+    X, Y = check_matrix(X, "X"), check_matrix(Y, "Y", may_miss=True)
     shape = (X.shape[1], int(hidden_size), Y.shape[1])
-    problem = ElmanProblem(X, Y, Regularization.scaled(alpha, *shape), activation, tuple(starts))
-    if initial is not None:
-        if initial.hidden_size != hidden_size:
-            raise ValueError(
-                f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
-            )
-        return solve(problem, initial, alm_settings, callback)
+    penalties = Regularization.scaled(
+        alpha,
+        *shape,
+        skip_alpha=check_nonnegative(skip_alpha, "skip_alpha") if linear_skip else None,
+    )
+    problem = ElmanProblem(X, Y, penalties, activation, tuple(starts), linear_skip)
+    if initial is not None and initial.hidden_size != hidden_size:
+        raise ValueError(
+            f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
+        )
 
     def run(seed: np.random.SeedSequence, callback: Callback | None) -> _Outcome:
         drawn = initialize(initialization, *shape, np.random.default_rng(seed))
+        if linear_skip:
+            drawn = replace(drawn, c=linear.c, D=linear.D)
         tamed, scaling = _tamed(problem, drawn)
-        result = solve(problem, tamed, alm_settings, callback)
+        result = solve(problem, tamed, alm_settings, callback, held_out_loss)
         return result, result.starts[0]._replace(scaling=scaling)
 
-    seeds = seed_sequence(random_state).spawn(n_init)
-    n_threads = min(_n_threads(n_jobs), n_init)
-    outcomes = _run_starts(run, seeds, callback, n_threads)
-    best = min((result for result, _ in outcomes), key=lambda result: result.objective)
-    if any(result.status is Status.INTERRUPTED for result, _ in outcomes):
+    if linear_skip:
+        linear = linear_model(problem, hidden_size)
+    if initial is None:
+        seeds = seed_sequence(random_state).spawn(n_init)
+        n_threads = min(_n_threads(n_jobs), n_init)
+        outcomes = _run_starts(run, seeds, callback, n_threads)
+    else:
+        result = solve(problem, initial, alm_settings, callback, held_out_loss)
+        outcomes = [(result, result.starts[0])]
+    is_interrupted = any(result.status is Status.INTERRUPTED for result, _ in outcomes)
+    if linear_skip:
+        # a stationary point, where the safeguarded method stays
+        at_rest = replace(alm_settings, method="safeguarded")
+        result = solve(problem, linear, at_rest, held_out_loss=held_out_loss)
+        outcomes.append((result, result.starts[0]))
+
+    def rank(outcome: _Outcome) -> float:
+        return outcome[1].objective if held_out_loss is None else outcome[1].held_out_loss
+
+    # of equals the last: where penalties leave no use for hidden units it is the exact ridge
+    best = min(reversed(outcomes), key=rank)[0]
+    if is_interrupted:
         best = replace(best, status=Status.INTERRUPTED)
     return replace(best, starts=tuple(outcome for _, outcome in outcomes))
+
+
+def linear_model(problem: ElmanProblem, hidden_size: int) -> ElmanParameters:
+    """The ridge regression of Y on X as a network with a linear skip whose other weights are 0."""
+    states = np.zeros((problem.n_samples, hidden_size))
+    hidden_layer = np.zeros((hidden_size, hidden_size + problem.n_inputs + 1))
+    return ElmanParameters.from_layers(hidden_layer, solve_readout(problem, states))
 
 
 def _n_threads(n_jobs: int | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
@@ -30,11 +31,11 @@ class Standardizer:
 
     @classmethod
     def fit(cls, values: Array) -> Standardizer:
-        """Means and standard deviations of the columns."""
+        """Means and standard deviations of the columns, NaN left out."""
         # through the largest value, so that squares neither overflow nor vanish
-        size = np.maximum(np.abs(values).max(axis=0, initial=0.0), np.finfo(float).tiny)
+        size = np.nanmax(np.abs(values), axis=0, initial=np.finfo(float).tiny)
         relative = values / size
-        mean, scale = relative.mean(axis=0), relative.std(axis=0)
+        mean, scale = np.nanmean(relative, axis=0), np.nanstd(relative, axis=0)
         # rounding leaves a constant column a deviation of a few units in the last place
         is_constant = scale <= 1e-13
         return cls(mean * size, np.where(is_constant, 1.0, scale * size))
@@ -113,26 +114,35 @@ class InputLayout:
             np.concatenate([scaler.scale for scaler in scalers]),
         )
 
-    def rows(self, y: Array, X: Array) -> Array:
-        """Inputs of each row of consecutive times, with zeros in place of what came before.
+    def rows(self, y: Array, X: Array, starts: Sequence[int] = (0,)) -> Array:
+        """Inputs of each row, with zeros in place of what came before its sequence.
 
         Parameters
         ----------
         y : array of shape (T, m)
+            The last value before a missing one stands in for it, and 0 where there is none.
         X : array of shape (T, n)
+        starts : sequence of int, default=(0,)
+            First rows of the sequences of consecutive times.
 
         Returns
         -------
         array of shape (T, (n_lags + n_windows) m + n_exog_lags n)
         """
-        means = [trailing_mean(y, window) for window in self.windows]
-        return np.hstack([lag_matrix(y, self.lags), *means, lag_matrix(X, self.exog_lags)])
+        y, pieces = carried_forward(y, starts), []
+        for start, stop in pairwise([*starts, len(y)]):
+            means = [trailing_mean(y[start:stop], window) for window in self.windows]
+            pieces.append(np.hstack([lag_matrix(y[start:stop], self.lags), *means]))
+        return np.hstack([np.vstack(pieces), self.exogenous(X, starts)])
 
-    def free_run(
-        self, parameters: ElmanParameters, sigma: Activation, state: Array, y: Array, X: Array
-    ) -> Array:
-        """The one path of :meth:`simulate` without noise, of shape (n_steps, m)."""
-        return self.simulate(parameters, sigma, state, y, X, np.zeros((1, len(X), y.shape[1])))[0]
+    def exogenous(self, X: Array, starts: Sequence[int] = (0,)) -> Array:
+        """The part of :meth:`rows` that is made of X, of shape (T, n_exog_lags n)."""
+        edges = pairwise([*starts, len(X)])
+        return np.vstack([lag_matrix(X[start:stop], self.exog_lags) for start, stop in edges])
+
+    def n_from_y(self, n_outputs: int) -> int:
+        """Number of inputs that are made of y, the first ones."""
+        return (len(self.lags) + len(self.windows)) * n_outputs
 
     def simulate(
         self,
@@ -142,6 +152,7 @@ class InputLayout:
         y: Array,
         X: Array,
         noise: Array,
+        bounds: Array | None = None,
     ) -> Array:
         """Paths of the network after the rows of y, run on its own outputs with noise.
 
@@ -152,11 +163,13 @@ class InputLayout:
         state : array of shape (r,)
             Hidden state after the last row of y.
         y : array of shape (T, m)
-            The last ``memory`` rows count; zeros stand in for those that are not there.
+            The last ``memory`` rows count; what stands in for others is as in :meth:`rows`.
         X : array of shape (n_steps, n_exog_lags n)
             Exogenous inputs of each step, lagged as in :meth:`rows`.
         noise : array of shape (n_paths, n_steps, m)
             Added to the outputs.
+        bounds : array of shape (2, m), optional
+            Where the noisy outputs are cut off.
 
         Returns
         -------
@@ -164,12 +177,18 @@ class InputLayout:
         """
         m = y.shape[1]
         recent = np.zeros((self.memory, m))
-        newest_first = y[::-1][: self.memory]
+        newest_first = carried_forward(y)[::-1][: self.memory]
         recent[: len(newest_first)] = newest_first
         # inputs from y are a linear map of its last values: run on these, with V times the map
-        V_y, V_x = np.split(parameters.V, [len(self.lags + self.windows) * m], axis=1)
-        V = np.hstack([V_y @ np.kron(self._map_from_recent(), np.eye(m)), V_x])
-        return simulate(replace(parameters, V=V), sigma, state, recent, X, noise)
+        of_recent = np.kron(self._map_from_recent(), np.eye(m))
+
+        def on_recent(weights: Array) -> Array:
+            of_y, of_x = np.split(weights, [len(of_recent)], axis=1)
+            return np.hstack([of_y @ of_recent, of_x])
+
+        V, D = on_recent(parameters.V), parameters.D
+        on_values = replace(parameters, V=V, D=None if D is None else on_recent(D))
+        return simulate(on_values, sigma, state, recent, X, noise, bounds)
 
     def _map_from_recent(self) -> Array:
         """The inputs from y as rows of weights of its last values, newest first."""
@@ -179,6 +198,25 @@ class InputLayout:
         for row, window in enumerate(self.windows, start=len(self.lags)):
             weights[row, :window] = 1.0 / window
         return weights
+
+
+def carried_forward(values: Array, starts: Sequence[int] = (0,)) -> Array:
+    """The last value of its sequence before a missing one (NaN) in its place, 0 if there is none.
+
+    Parameters
+    ----------
+    values : array of shape (T, m)
+    starts : sequence of int, default=(0,)
+        First rows of the sequences.
+    """
+    is_missing = np.isnan(values)
+    if not is_missing.any():
+        return values
+    rows = np.arange(len(values))[:, None]
+    first = np.asarray(starts)[np.searchsorted(starts, rows, side="right") - 1]
+    last_seen = np.maximum.accumulate(np.where(is_missing, first, rows), axis=0)
+    filled = np.take_along_axis(values, last_seen, axis=0)
+    return np.where(np.isnan(filled), 0.0, filled)
 
 
 def lag_matrix(values: Array, lags: Sequence[int]) -> Array:
@@ -227,13 +265,15 @@ def change_units(
     With x_old = x_new s + d the input layer becomes V s, b + V d, and likewise for the
     readout, so that its forecasts in original units do not change.
     """
-    A, W, V, b, c = parameters.arrays()
     (old_in, new_in), (old_out, new_out) = inputs, outputs
     in_ratio, out_ratio = new_in.scale / old_in.scale, old_out.scale / new_out.scale
+    shift, V, D = old_in.transform(new_in.mean), parameters.V, parameters.D
+    c = parameters.c if D is None else parameters.c + D @ shift
     return ElmanParameters(
-        A=A * out_ratio[:, None],
-        W=W,
+        A=parameters.A * out_ratio[:, None],
+        W=parameters.W,
         V=V * in_ratio,
-        b=b + V @ old_in.transform(new_in.mean),
+        b=parameters.b + V @ shift,
         c=new_out.transform(old_out.inverse_transform(c)),
+        D=None if D is None else D * in_ratio * out_ratio[:, None],
     )

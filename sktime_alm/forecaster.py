@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,29 +16,27 @@ from sklearn.exceptions import ConvergenceWarning
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from sktime_alm.features import InputLayout, Standardizer, change_units, lag_matrix
+from sktime_alm.fitting import Fit, Penalties, Rows, Trainer
 from sktime_alm.intervals import (
+    MAX_STEPS,
     MIN_ERRORS,
-    as_new_errors,
     draw_noise,
-    effective_parameters,
     n_calibrated,
     quantiles,
     rolling_errors,
 )
+from sktime_alm.model import COMBINATIONS, Model, bounds_of
 from sktime_alm.progress import watching
-from sktime_alm.solver import (
-    ALMResult,
-    ALMSettings,
-    Certificate,
-    ElmanParameters,
-    Regularization,
-    Status,
-    train,
+from sktime_alm.selection import Candidate
+from sktime_alm.solver import ALMResult, ALMSettings, Certificate, ElmanParameters, Status
+from sktime_alm.solver._typing import Array, IntArray
+from sktime_alm.solver._validation import (
+    check_choice,
+    check_count,
+    check_nonnegative,
+    check_number,
 )
-from sktime_alm.solver._typing import Array
-from sktime_alm.solver._validation import check_choice, check_count, check_nonnegative
 from sktime_alm.solver.activations import Activation, get_activation
-from sktime_alm.solver.elman import rollout
 from sktime_alm.solver.result import Callback
 from sktime_alm.solver.training import seed_sequence
 
@@ -44,13 +45,18 @@ class ALMElmanForecaster(BaseForecaster):
     r"""Elman recurrent network trained by an augmented Lagrangian method.
 
     .. math:: u_t = W h_{t-1} + V x_t + b, \quad h_t = \sigma(u_t), \quad
-              \hat y_t = A h_t + c
+              \hat y_t = A h_t + D x_t + c
 
     The inputs x_t are past values of y (``lags``), averages of them (``window_means``)
     and exogenous X (``exog_lags``). The weights are not found by backpropagation: training
     is written as a constrained problem in the weights, the hidden states and the
     pre-activations, and solved by an augmented Lagrangian method whose subproblems are
     minimised block by block in closed form [1]_.
+
+    Its worst case is a linear model: with D alone it is a ridge regression on the same
+    inputs (ARX, or HAR with ``window_means``). By default the penalties are chosen by
+    forecasts within the training window, and hidden units are used only where they forecast
+    better than the regression does.
 
     **Which X a forecast needs.** Let L be the smallest of ``exog_lags``. To forecast h
     steps ahead, with or without the steps between, ``predict`` needs X of *all* times
@@ -78,9 +84,19 @@ class ALMElmanForecaster(BaseForecaster):
     exog_lags : int or sequence of int, optional
         Lags of X among the inputs. Unlike ``lags``, an integer is exactly that one lag:
         1 is X of the time before. By default 0, X of the time that is forecast.
-    alpha : float, default=1.0
-        Strength of the l2 penalties, spread over the weights as in the paper's Table 2
-        (its tau): each matrix is penalised by alpha over its number of entries.
+    linear_skip : bool, default=True
+        Whether the outputs have the term D x. The paper's network has none.
+    alpha : float or "auto", default="auto"
+        Strength of the l2 penalties of the network, spread over the weights as in the
+        paper's Table 2 (its tau): each matrix is penalised by alpha over its number of
+        entries. "auto" chooses it by forecasts within the training window; see Notes.
+        Infinity leaves the ridge regression alone.
+    skip_alpha : float or "auto", default="auto"
+        Strength of the l2 penalty of D, spread over its entries likewise. The bias c is then
+        not penalised. "auto" chooses it for the ridge regression, before alpha.
+    alpha_rule : {"one_se", "best"}, default="one_se"
+        With ``alpha="auto"``: the largest strength whose loss is within one standard error
+        (of the difference) of the smallest, or that of the smallest.
     method : {"safeguarded", "paper"}, default="safeguarded"
         "safeguarded" never raises the objective and needs no penalty to be chosen. "paper"
         is Algorithm 3.1 of [1]_, which mostly ends far higher.
@@ -92,7 +108,18 @@ class ALMElmanForecaster(BaseForecaster):
     tol : float, default=1e-5
         Training has converged when the relative KKT residuals are at most this.
     n_init : int, default=1
-        Number of random starts; the best is kept.
+        Number of random starts; the best is kept, or all of them by ``ensemble``.
+    ensemble : {"mean", "median"}, optional
+        Forecast by the mean or the median of the networks of all starts. By default the
+        best one forecasts alone.
+    early_stopping : bool, default=False
+        Hold the last rows out of training, and keep the network that forecasts them best one
+        step ahead.
+    validation_fraction : float, default=0.1
+        The share of the rows that ``early_stopping`` holds out.
+    n_iter_no_change : int, default=5
+        ``early_stopping`` ends training after so many outer iterations without a smaller loss
+        on the rows held out.
     standardize : bool, default=True
         Scale y and X to mean 0 and variance 1 on the training window. Constant columns
         are only centred.
@@ -116,7 +143,9 @@ class ALMElmanForecaster(BaseForecaster):
     Attributes
     ----------
     parameters_ : ElmanParameters
-        The trained weights, in standardised units if ``standardize``.
+        The trained weights, in standardised units if ``standardize``; of the best network.
+    networks_ : tuple of ElmanParameters
+        The networks that forecast: several with an ``ensemble``.
     result_ : ALMResult
         History, status, certificate and last iterate of the training.
     n_iter_ : int
@@ -125,17 +154,26 @@ class ALMElmanForecaster(BaseForecaster):
         The penalised training objective (2.6) of ``parameters_``.
     certificate_ : Certificate
         How far training ended from an optimal (KKT) point: stationarity and feasibility.
+    alpha_, skip_alpha_ : float
+        The strengths of the penalties, as chosen or as passed. ``alpha_`` is infinite where
+        the ridge regression is used alone, ``skip_alpha_`` NaN without a linear skip.
+    alpha_path_ : pandas.DataFrame
+        What was tried for "auto": ``alpha``, ``skip_alpha``, the mean ``loss`` of the
+        forecasts (of standardised y), its ``excess`` over the best of the same path, and the
+        ``standard_error`` of that. Empty where nothing was to choose.
+    seed_spread_ : numpy array of shape (m,)
+        How much the starts differ: the root mean square, over the rows, of the standard
+        deviation of their fitted values, in units of y. NaN with a single start.
 
     Raises
     ------
     ValueError, TypeError
-        In ``fit``: a parameter out of its range, y or X of its times not finite, time steps
-        missing within y, fewer rows than the longest lag or window + 2 (or, to calibrate
+        In ``fit``: a parameter out of its range, y infinite or nowhere observed, X of the times
+        of y not finite, fewer rows than the longest lag or window + 2 (or, to calibrate
         ``interval_method="conformal"``, + 57), ``exog_lags``
         without X, or no inputs (``lags=0`` without window means and X). In ``predict`` and
         ``update``: X missing or not finite at a time needed (for ``update``, at all times
-        of y), or with other columns than in ``fit``; rows missing between the last time
-        seen and y.
+        of y), or with other columns than in ``fit``.
 
     Warns
     -----
@@ -149,8 +187,33 @@ class ALMElmanForecaster(BaseForecaster):
     and usable, and a warning.
 
     ``update(update_params=False)`` runs the hidden state over the new rows.
-    ``update(update_params=True)`` trains on all rows seen, from the present weights.
-    Rows of times already seen are ignored.
+    ``update(update_params=True)`` trains on all rows seen, from the present weights and with
+    the penalties of ``fit``. Rows of times already seen are ignored.
+
+    **Penalties.** For "auto" the rows are cut at 55, 70 and 85 %; models trained on the rows
+    before a cut forecast those up to the next one, one step ahead, or the steps of ``fh`` if
+    ``fit`` is passed one (with X as it was). First the strength of ``skip_alpha`` is chosen
+    for the ridge regression alone, then ``alpha`` on a path from strong to weak, whose first
+    point is the regression. The path starts each network at the one before, and ends when two
+    points in a row forecast worse than the best. With fewer than 30 rows no network is tried.
+
+    **Missing values.** A row in which y is missing (NaN), even in one of several columns, has no
+    part in the loss; the hidden state runs on, and the last value seen stands in for the missing
+    one among the inputs. Where time steps are missing in the index of ``fit`` or ``update``, the
+    series begins anew: neither the state nor lags reach over the gap.
+
+    **Stability.** Recurrent weights are kept contractive in training (a spectral norm of W of
+    at most 0.98; not by ``method="paper"``), so that the state forgets, and forecasts are cut
+    off at three times the range of y in training beyond its least and largest values.
+
+    **Many series.** Panels and hierarchies are fitted one by one. ``pretrain`` trains one
+    network on all series of a panel, each standardised by itself; a ``fit`` that follows keeps
+    that network, also for a series too short to train on, and only scales the new series and
+    runs the hidden state over it. ``update(update_params=True)`` trains on from there.
+
+    **Saving.** ``save`` leaves the training rows out, so that the file is hardly larger than
+    the weights and the errors; such a forecaster forecasts and updates its state, but cannot
+    train on. ``save(..., training_rows=True)``, or pickling, keeps them.
 
     The first rows, which lack some of their inputs, are left out of training. In-sample
     predictions are those of one step ahead; for the first rows the values before the
@@ -207,13 +270,14 @@ class ALMElmanForecaster(BaseForecaster):
         "X_inner_mtype": "pd.DataFrame",
         "capability:multivariate": True,
         "capability:exogenous": True,
-        # y must be complete; X only where it is needed, which sktime cannot know: we check
+        # in y; in X only where it is not needed, which sktime cannot know: we check
         "capability:missing_values": True,
         "capability:categorical_in_X": False,
         "capability:insample": True,
         "capability:pred_int": True,
         "capability:pred_int:insample": True,
         "capability:update": True,
+        "capability:pretrain": True,
         "capability:non_contiguous_X": False,
         "capability:unequal_length": True,
         "capability:random_state": True,
@@ -230,17 +294,27 @@ class ALMElmanForecaster(BaseForecaster):
     _X = None
 
     parameters_: ElmanParameters
+    networks_: tuple[ElmanParameters, ...]
     result_: ALMResult
     n_iter_: int
     objective_: float
     certificate_: Certificate
-    _y_scaler: Standardizer
-    _X_scaler: Standardizer
+    alpha_: float
+    skip_alpha_: float
+    alpha_path_: pd.DataFrame
+    seed_spread_: Array
+    _model: Model
     _layout: InputLayout
-    _hidden_state: Array
+    _seen_y: pd.DataFrame
+    _seen_X: pd.DataFrame
+    # first rows of the sequences of consecutive times
+    _starts: tuple[int, ...]
+    # of each network, after the last row
+    _hidden_states: list[Array]
     # errors in the units of y: those of one step ahead, and of more where these are calibrated
     _errors: list[Array]
     _seed: int
+    _has_training_rows: bool
 
     def __init__(
         self,
@@ -249,12 +323,19 @@ class ALMElmanForecaster(BaseForecaster):
         lags: int | Sequence[int] = 1,
         window_means: Sequence[int] | None = None,
         exog_lags: int | Sequence[int] | None = None,
-        alpha: float = 1.0,
+        linear_skip: bool = True,
+        alpha: float | str = "auto",
+        skip_alpha: float | str = "auto",
+        alpha_rule: str = "one_se",
         method: str = "safeguarded",
         initialization: str | float = "normal",
         max_iter: int = 100,
         tol: float = 1e-5,
         n_init: int = 1,
+        ensemble: str | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
         standardize: bool = True,
         interval_method: str = "bootstrap",
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
@@ -268,12 +349,19 @@ class ALMElmanForecaster(BaseForecaster):
         self.lags = lags
         self.window_means = window_means
         self.exog_lags = exog_lags
+        self.linear_skip = linear_skip
         self.alpha = alpha
+        self.skip_alpha = skip_alpha
+        self.alpha_rule = alpha_rule
         self.method = method
         self.initialization = initialization
         self.max_iter = max_iter
         self.tol = tol
         self.n_init = n_init
+        self.ensemble = ensemble
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.standardize = standardize
         self.interval_method = interval_method
         self.random_state = random_state
@@ -286,39 +374,62 @@ class ALMElmanForecaster(BaseForecaster):
     def _fit(
         self, y: pd.DataFrame, X: pd.DataFrame | None, fh: ForecastingHorizon | None
     ) -> ALMElmanForecaster:
-        self._check_arguments()
-        self._layout = InputLayout.from_arguments(self.lags, self.window_means, self.exog_lags)
-        self._check_inputs(len(y), X)
+        self._begin(X is not None)
+        pretrained = getattr(self, "pretrained_", None)
+        if pretrained is not None:
+            pretrained.check(self._layout, y, X)
         self._frequency = _frequency(y.index)
-        _check_consecutive(y.index, self._frequency)
-        self._seen_y = _as_finite_floats(y, "y")
+        self._starts = (0, *_after_gaps(y.index, self._frequency))
+        self._seen_y = _as_floats(y, "y", may_miss=True)
         self._seen_X = pd.DataFrame(index=y.index)
         if X is not None:
-            self._seen_X = _as_finite_floats(X.loc[y.index], "X")
-        self._scale_and_train()
+            columns = X.columns if pretrained is None else pretrained.X_columns
+            self._seen_X = _as_floats(X.loc[y.index, columns], "X")
+        self._has_training_rows = True
+        if self._seen_y.isna().all(axis=0).any():
+            raise ValueError("y must be observed in some row, found a column of missing values")
+        if pretrained is not None:
+            self._take_over(pretrained)
+        else:
+            self._check_rows()
+            self._scale_and_train(steps=self._steps_ahead(fh))
+        # intervals do not depend on how often they are asked for: their seed is drawn here
         self._seed = int(seed_sequence(self.random_state).generate_state(1, np.uint64)[0])
         return self
 
-    def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
-        steps, origin = self._steps(fh), self._origin()
-        if origin + steps.min() < 0:
+    def _pretrain(
+        self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: ForecastingHorizon | None = None
+    ) -> ALMElmanForecaster:
+        self._begin(X is not None)
+        before = getattr(self, "pretrained_", None)
+        if before is not None:
+            before.check(self._layout, y, X)
+        # the same columns in every series, and in the order of the first panel
+        X_columns = None if X is None else (X.columns if before is None else before.X_columns)
+        rows = Rows.stacked([self._rows_of_instance(*pair) for pair in _instances(y, X, X_columns)])
+        if rows.is_observed.sum() < 2:
             raise ValueError(
-                f"fh must not reach before the training window, which begins at "
-                f"{self._seen_y.index[0]}; found a step of {steps.min()} from {self.cutoff[0]}"
+                f"y must have series of more than {self._layout.context} rows, which the inputs "
+                "reach back, with observed values among the others"
             )
+        penalties = self._choose_penalties(rows, (1,)) if before is None else before.penalties
+        fit = self._train(rows, penalties, None if before is None else before.fit.networks)
+        self.pretrained_ = _Pretrained(self._layout, y.shape[1], X_columns, penalties, fit)
+        return self
+
+    def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
+        steps, times = self._steps(fh), fh.to_absolute_index(self.cutoff)
         in_sample = steps <= 0
         values = np.empty((len(steps), self._seen_y.shape[1]))
         if in_sample.any():
-            fitted = self.parameters_.outputs(self._hidden_states(origin + 1))
-            values[in_sample] = fitted[origin + steps[in_sample]]
+            values[in_sample] = self._fitted()[self._rows_of_times(times[in_sample])]
         if not in_sample.all():
-            noise = np.zeros((1, steps.max(), values.shape[1]))
-            forecasts = self._simulate(fh, X, noise)[0]
+            states, past, exogenous = self._situation(fh, X, steps.max())
+            forecasts = self._model.forecast(states, past, exogenous)
+            self._check_finite(forecasts[None])
             values[~in_sample] = forecasts[steps[~in_sample] - 1]
         return pd.DataFrame(
-            self._y_scaler.inverse_transform(values),
-            index=fh.to_absolute_index(self.cutoff),
-            columns=self._seen_y.columns,
+            self._model.y_scaler.inverse_transform(values), times, self._seen_y.columns
         )
 
     def _predict_quantiles(
@@ -343,6 +454,8 @@ class ALMElmanForecaster(BaseForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> ALMElmanForecaster:
         try:
+            if update_params:
+                self._check_training_rows("update(update_params=True)")
             new_y, new_X = self._new_rows(y, X)
         except (TypeError, ValueError):
             # sktime has moved the cutoff already; a refused update must change nothing
@@ -351,12 +464,15 @@ class ALMElmanForecaster(BaseForecaster):
         if new_y.empty:
             return self
         n_before = len(self._seen_y)
+        joined = self._seen_y.index[-1:].append(new_y.index)
+        gaps = _after_gaps(joined, self._frequency)
+        self._starts += tuple(n_before - 1 + row for row in gaps)
         self._seen_y = pd.concat([self._seen_y, new_y])
         self._seen_X = pd.concat([self._seen_X, new_X])
         if update_params:
-            self._scale_and_train(initial=self.parameters_)
+            self._scale_and_train(initial=self.networks_)
         else:
-            self._hidden_state = self._advance(n_before)
+            self._hidden_states = self._advanced(n_before)
         return self
 
     def _update_predict_single(
@@ -371,29 +487,113 @@ class ALMElmanForecaster(BaseForecaster):
         self._update(y, X, update_params)
         return self._predict(fh, X)
 
+    def save(
+        self,
+        path: str | Path | None = None,
+        serialization_format: str = "pickle",
+        training_rows: bool = False,
+    ) -> Any:
+        """Save to memory or to a file, by default without the rows trained on.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            A .zip file to be written, its name with or without the ending; by default the
+            outcome is in memory. sktime's ``load`` reads either.
+        serialization_format : {"pickle", "cloudpickle"}, default="pickle"
+        training_rows : bool, default=False
+            Keep the rows. Without them the loaded forecaster predicts, with intervals, and
+            updates its state; in-sample predictions and training on need them.
+
+        Returns
+        -------
+        tuple or ZipFile
+            As that of sktime's ``save``.
+        """
+        kept = self if training_rows else self._without_training_rows()
+        return super(ALMElmanForecaster, kept).save(path, serialization_format)
+
+    def to_torch(self) -> Any:
+        """The best network as a PyTorch module in the units of y and X.
+
+        Returns
+        -------
+        torch.nn.Module
+            In double precision. Called with inputs of shape (T, n), and optionally the hidden
+            state of shape (r,) before them, it returns outputs of shape (T, m) and the state
+            after them. The columns of the inputs are the lags of y (all columns of y at the
+            first lag, then at the next), its window means, and the lags of X.
+
+        Raises
+        ------
+        ImportError
+            If PyTorch is not installed.
+        ValueError
+            If the activation has no PyTorch counterpart.
+        """
+        from sktime_alm.torch_module import elman_module
+
+        self.check_is_fitted()
+        model = self._model
+        y_scaler, X_scaler = model.y_scaler, model.X_scaler
+        inputs = self._layout.scaler(y_scaler, X_scaler)
+        units = Standardizer.identity(len(inputs.mean)), Standardizer.identity(len(y_scaler.mean))
+        weights = change_units(self.parameters_, (inputs, units[0]), (y_scaler, units[1]))
+        return elman_module(weights, model.sigma)
+
+    def _begin(self, has_X: bool) -> None:
+        """Check the arguments, and lay out the inputs."""
+        self._check_arguments()
+        self._layout = InputLayout.from_arguments(self.lags, self.window_means, self.exog_lags)
+        if not has_X and self.exog_lags is not None:
+            raise ValueError(f"exog_lags={self.exog_lags!r} are lags of X, but fit was passed no X")
+        if not has_X and self._layout.memory == 0:
+            raise ValueError(
+                f"lags={self.lags!r} leaves the network without inputs; pass X, or use lags or "
+                "window_means"
+            )
+
     def _new_rows(
         self, y: pd.DataFrame, X: pd.DataFrame | None
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Rows of y and X after the last one seen, which must follow it without a gap."""
+        """Rows of y and X after the last one seen."""
         new_y = y.loc[y.index > self._seen_y.index[-1]]
         if new_y.empty:
             return new_y, self._seen_X[:0]
         if new_y.shape[1] == self._seen_y.shape[1] == 1:
             new_y = new_y.set_axis(self._seen_y.columns, axis=1)  # a series need keep no name
         _check_columns(new_y.columns, self._seen_y.columns, "y")
-        new_y = _as_finite_floats(new_y[self._seen_y.columns], "y")
-        _check_consecutive(self._seen_y.index[-1:].append(new_y.index), self._frequency)
+        new_y = _as_floats(new_y[self._seen_y.columns], "y", may_miss=True)
         return new_y, self._select_X(X, new_y.index, "update")
 
     def _check_arguments(self) -> None:
         """Refuse what the solver does not see, or sees by another name."""
+        check_count(self.hidden_size, "hidden_size")
         check_count(self.verbose, "verbose", minimum=0)
         check_count(self.max_iter, "max_iter")
         check_count(self.n_init, "n_init")
+        check_count(self.n_iter_no_change, "n_iter_no_change")
         check_nonnegative(self.tol, "tol")
         check_choice(self.interval_method, "interval_method", ("bootstrap", "conformal"))
-        if not isinstance(self.standardize, (bool, np.bool_)):
-            raise TypeError(f"standardize must be True or False, found {self.standardize!r}")
+        check_choice(self.alpha_rule, "alpha_rule", ("one_se", "best"))
+        if self.ensemble is not None:
+            check_choice(self.ensemble, "ensemble", COMBINATIONS)
+        for name in ("standardize", "linear_skip", "early_stopping"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise TypeError(f"{name} must be True or False, found {getattr(self, name)!r}")
+        for name in ("alpha", "skip_alpha"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                check_choice(value, name, ("auto",))
+            elif not (name == "alpha" and value == np.inf):
+                check_nonnegative(value, name)
+        if self.alpha == np.inf and not self.linear_skip:
+            raise ValueError("alpha must be finite with linear_skip=False, found inf")
+        if not 0.0 < check_number(self.validation_fraction, "validation_fraction") < 1.0:
+            raise ValueError(
+                "validation_fraction must be between 0 and 1, both excluded, found "
+                f"{self.validation_fraction!r}"
+            )
         if self.callback is not None and not callable(self.callback):
             raise TypeError(f"callback must be callable, found {self.callback!r}")
         known = {item.name for item in fields(ALMSettings)} - {"method", "max_iter", "tolerance"}
@@ -405,90 +605,196 @@ class ALMElmanForecaster(BaseForecaster):
                 f"{sorted(unknown)}"
             )
 
-    def _check_inputs(self, n_rows: int, X: pd.DataFrame | None) -> None:
-        """Refuse lags of an X that is not there, a network without inputs, and too few rows."""
-        layout = self._layout
-        if X is None and self.exog_lags is not None:
-            raise ValueError(f"exog_lags={self.exog_lags!r} are lags of X, but fit was passed no X")
-        if X is None and layout.memory == 0:
-            raise ValueError(
-                f"lags={self.lags!r} leaves the network without inputs; pass X, or use lags or "
-                "window_means"
-            )
-        if n_rows < layout.context + 2:
+    def _check_rows(self) -> None:
+        """Refuse too few rows."""
+        layout, n_rows = self._layout, len(self._seen_y)
+        full, _ = self._full_rows(self._starts, n_rows)
+        if len(full) < 2:
             name = layout.longest()
+            where = " in one piece" if len(self._starts) > 1 else ""
             raise ValueError(
-                f"y must have at least {name} + 2 = {layout.context + 2} rows, found {n_rows}; "
-                f"{name}={getattr(self, name)!r} reaches {layout.context} rows back"
+                f"y must have at least {name} + 2 = {layout.context + 2} rows{where}, found "
+                f"{n_rows}; {name}={getattr(self, name)!r} reaches {layout.context} rows back"
             )
-        n_needed = layout.context + 3 * MIN_ERRORS
-        if self.interval_method == "conformal" and n_rows < n_needed:
+        if self._seen_y.iloc[full].isna().any(axis=1).all():
             raise ValueError(
-                f"y must have at least {n_needed} rows for interval_method='conformal', which "
-                f"calibrates on {MIN_ERRORS} errors or more, found {n_rows}"
+                f"y must be observed in some row after the first {layout.context}, which only "
+                "serve as inputs"
+            )
+        n_needed = 3 * MIN_ERRORS
+        if self.interval_method == "conformal" and len(full) < n_needed:
+            raise ValueError(
+                f"y must have at least {layout.context + n_needed} rows for "
+                f"interval_method='conformal', which calibrates on {MIN_ERRORS} errors or more, "
+                f"found {n_rows}"
             )
 
-    def _scale_and_train(self, initial: ElmanParameters | None = None) -> None:
-        """Fit the scalers and the network to all rows seen."""
-        if initial is not None:
-            before = self._layout.scaler(self._y_scaler, self._X_scaler), self._y_scaler
-        self._y_scaler = self._scaler(self._seen_y)
-        self._X_scaler = self._scaler(self._seen_X)
-        if initial is not None:
-            now = self._layout.scaler(self._y_scaler, self._X_scaler), self._y_scaler
-            initial = change_units(initial, *zip(before, now, strict=True))
-
-        inputs, targets = self._inputs(), self._y_scaler.transform(self._seen_y.to_numpy())
-        # the first rows lack lags, and would teach the network that y begins at its mean
-        first = self._layout.context
-        self.result_ = self._train(inputs[first:], targets[first:], initial)
-        self.parameters_ = self.result_.parameters
-        self.n_iter_ = self.result_.n_iter
-        self.objective_ = self.result_.objective
-        self.certificate_ = self.result_.certificate
-        states = self._hidden_states(len(self._seen_y))
-        self._hidden_state = states[-1]
+    def _scale_and_train(
+        self,
+        initial: Sequence[ElmanParameters] | None = None,
+        steps: Sequence[int] = (1,),
+    ) -> None:
+        """Fit the scalers and the networks to all rows seen."""
+        rows, y_scaler, X_scaler = self._rows_of(self._seen_y, self._seen_X, self._starts)
+        if initial is None:
+            penalties = self._choose_penalties(rows, steps)
+            self.alpha_, self.skip_alpha_ = penalties.alpha, penalties.skip_alpha
+            self.alpha_path_ = pd.DataFrame(list(penalties.path), columns=Candidate._fields)
+        else:
+            penalties = Penalties(self.alpha_, self.skip_alpha_, ())
+            before = self._layout.scaler(self._model.y_scaler, self._model.X_scaler)
+            inputs = before, self._layout.scaler(y_scaler, X_scaler)
+            outputs = self._model.y_scaler, y_scaler
+            initial = [change_units(network, inputs, outputs) for network in initial]
+        fit = self._train(rows, penalties, initial)
+        self._adopt(fit, y_scaler, X_scaler)
         if self.interval_method == "conformal":
             self._errors = self._calibrated_errors()
         else:
-            self._errors = [self._training_errors(states[first:], targets[first:])]
+            self._errors = [fit.errors * y_scaler.scale]
 
-    def _training_errors(self, states: Array, targets: Array) -> Array:
-        """Errors one step ahead of the rows trained on, as large as those on new rows."""
-        p = self.parameters_
-        penalties = Regularization.scaled(self.alpha, p.n_inputs, p.hidden_size, p.n_outputs)
-        n_parameters = effective_parameters(states, penalties.of_readout(p.hidden_size))
-        errors = as_new_errors(targets - p.outputs(states), n_parameters)
-        return errors * self._y_scaler.scale
+    def _take_over(self, pretrained: _Pretrained) -> None:
+        """The networks of a panel for the series seen."""
+        y_scaler, X_scaler = self._scaler(self._seen_y), self._scaler(self._seen_X)
+        self.alpha_, self.skip_alpha_, path = pretrained.penalties
+        self.alpha_path_ = pd.DataFrame(list(path), columns=Candidate._fields)
+        self._adopt(pretrained.fit, y_scaler, X_scaler)
+        self._errors = [pretrained.fit.errors * y_scaler.scale]
+        if self.interval_method == "conformal":
+            full, _ = self._full_rows(self._starts, len(self._seen_y))
+            n_steps = min(len(full) - MIN_ERRORS, MAX_STEPS)
+            # the networks have seen none of these rows
+            if n_steps >= 1:
+                self._errors = self._rolling_errors(self._model, full[1:], n_steps)
+
+    def _adopt(self, fit: Fit, y_scaler: Standardizer, X_scaler: Standardizer) -> None:
+        """Forecast with the networks of a fit from now on."""
+        self.result_, self.networks_ = fit.result, fit.networks
+        self.parameters_ = fit.result.parameters
+        self.n_iter_, self.objective_ = fit.result.n_iter, fit.result.objective
+        self.certificate_ = fit.result.certificate
+        self.seed_spread_ = fit.spread * y_scaler.scale
+        self._model = self._model_of(fit.networks, y_scaler, X_scaler)
+        inputs = self._seen_inputs()
+        self._hidden_states = [states[-1] for states in self._all_states(inputs)]
+
+    def _rows_of(
+        self, y: pd.DataFrame, X: pd.DataFrame, starts: Sequence[int]
+    ) -> tuple[Rows, Standardizer, Standardizer]:
+        """The rows of a series that have all their inputs, and its scalers."""
+        y_scaler, X_scaler = self._scaler(y), self._scaler(X)
+        targets = y_scaler.transform(y.to_numpy())
+        inputs = self._layout.rows(targets, X_scaler.transform(X.to_numpy()), starts)
+        # the first rows lack lags, and would teach the network that y begins at its mean
+        full, first = self._full_rows(starts, len(y))
+        position = np.arange(len(full)) / max(len(full), 1)
+        return Rows(inputs[full], targets[full], first, position), y_scaler, X_scaler
+
+    def _rows_of_instance(self, y: pd.DataFrame, X: pd.DataFrame) -> Rows:
+        """The rows of a series of a panel."""
+        starts = (0, *_after_gaps(y.index, _frequency(y.index)))
+        y, X = _as_floats(y, "y", may_miss=True), _as_floats(X, "X")
+        if y.isna().all(axis=0).any():
+            raise ValueError("y must be observed in some row of each series, found none in one")
+        return self._rows_of(y, X, starts)[0]
+
+    def _full_rows(self, starts: Sequence[int], n_rows: int) -> tuple[IntArray, tuple[int, ...]]:
+        """The rows that have all their inputs, and the first of each sequence among them."""
+        context = self._layout.context
+        sequences = [
+            np.arange(start + context, stop)
+            for start, stop in pairwise([*starts, n_rows])
+            if start + context < stop
+        ]
+        first = np.cumsum([0, *(len(sequence) for sequence in sequences)])[:-1]
+        return np.concatenate([np.empty(0, int), *sequences]), tuple(int(row) for row in first)
+
+    def _trainer(self) -> Trainer:
+        options = {
+            "initialization": self.initialization,
+            "n_jobs": self.n_jobs,
+            "max_iter": self.max_iter,
+            "tolerance": self.tol,
+            **(self.solver_options or {}),
+        }
+        return Trainer(
+            layout=self._layout,
+            sigma=get_activation(self.activation),
+            hidden_size=self.hidden_size,
+            linear_skip=self.linear_skip,
+            n_init=self.n_init,
+            ensemble=self.ensemble,
+            held_out_share=self.validation_fraction if self.early_stopping else 0.0,
+            n_iter_no_change=self.n_iter_no_change,
+            random_state=self.random_state,
+            method=self.method,
+            options=options,
+        )
+
+    def _choose_penalties(self, rows: Rows, steps: Sequence[int]) -> Penalties:
+        return self._trainer().choose_penalties(
+            rows, self.alpha, self.skip_alpha, self.alpha_rule, steps
+        )
+
+    def _train(
+        self, rows: Rows, penalties: Penalties, initial: Sequence[ElmanParameters] | None
+    ) -> Fit:
+        n_iterations = self.max_iter * (len(initial) if initial else self.n_init)
+        with watching(self.verbose, n_iterations, self.callback) as callback:
+            fit = self._trainer().train(rows, penalties, initial, callback)
+        self._warn_unless_converged(fit.result)
+        return fit
+
+    def _model_of(
+        self, networks: tuple[ElmanParameters, ...], y_scaler: Standardizer, X_scaler: Standardizer
+    ) -> Model:
+        bounds = bounds_of(y_scaler.transform(self._seen_y.to_numpy()))
+        return Model(
+            self._layout,
+            get_activation(self.activation),
+            y_scaler,
+            X_scaler,
+            networks,
+            self.ensemble or "mean",
+            bounds,
+        )
 
     def _calibrated_errors(self) -> list[Array]:
         """Errors of each number of steps ahead, of a network that has not seen their rows."""
         y, X = self._seen_y, None if self._seen_X.columns.empty else self._seen_X
-        n_train, n_steps = n_calibrated(len(y) - self._layout.context)
-        first = self._layout.context + n_train
-        earlier = self.clone().set_params(interval_method="bootstrap", callback=None, verbose=0)
-        earlier.fit(y[:first], None if X is None else X[:first])
-        earlier.update(y, X, update_params=False)
-        errors = rolling_errors(
-            self._layout,
-            earlier.parameters_,
-            get_activation(self.activation),
-            earlier._hidden_states(len(y)),
-            earlier._y_scaler.transform(y.to_numpy()),
-            lag_matrix(
-                earlier._X_scaler.transform(self._seen_X.to_numpy()), self._layout.exog_lags
-            ),
-            first,
-            n_steps,
+        full, _ = self._full_rows(self._starts, len(y))
+        n_train, n_steps = n_calibrated(len(full))
+        first = int(full[n_train])
+        earlier = self.clone().reset()
+        earlier.set_params(
+            interval_method="bootstrap",
+            callback=None,
+            verbose=0,
+            alpha=self.alpha_,
+            skip_alpha=self.skip_alpha_ if self.linear_skip else "auto",
         )
-        return [error * earlier._y_scaler.scale for error in errors]
+        earlier.fit(y[:first], None if X is None else X[:first])
+        return self._rolling_errors(earlier._model, range(first, len(y)), n_steps)
+
+    def _rolling_errors(self, model: Model, rows: Iterable[int], n_steps: int) -> list[Array]:
+        """Errors of a model's forecasts from before each of the rows on, by the steps ahead."""
+        y, X = self._seen_y.to_numpy(), self._seen_X.to_numpy()
+        states = self._all_states(model.inputs(y, X, self._starts), model)
+        exogenous = self._layout.exogenous(model.X_scaler.transform(X), self._starts)
+        targets = model.y_scaler.transform(y)
+        errors = rolling_errors(model, states, targets, exogenous, self._starts, rows, n_steps)
+        return [error * model.y_scaler.scale for error in errors]
 
     def _outcomes(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> list[Array]:
         """For each time of fh a sample of y, of shape (n, m)."""
         steps, point = self._steps(fh), self._predict(fh, X).to_numpy()
         if self.interval_method == "bootstrap" and steps.max() > 0:
-            noise = draw_noise(self._errors[0] / self._y_scaler.scale, steps.max(), self._seed)
-            paths = self._y_scaler.inverse_transform(self._simulate(fh, X, noise))
+            scaler = self._model.y_scaler
+            noise = draw_noise(self._errors[0] / scaler.scale, steps.max(), self._seed)
+            states, past, exogenous = self._situation(fh, X, steps.max())
+            paths = self._model.paths(states, past, exogenous, noise)
+            self._check_finite(paths)
+            paths = scaler.inverse_transform(paths)
             future = [paths[:, step - 1] for step in steps if step > 0]
         else:
             self._check_calibrated(steps.max())
@@ -507,25 +813,15 @@ class ALMElmanForecaster(BaseForecaster):
                 f"interval_method='conformal', which calibrated no more; found a step of {step}"
             )
 
-    def _train(self, X: Array, Y: Array, initial: ElmanParameters | None) -> ALMResult:
-        options = {"max_iter": self.max_iter, "tolerance": self.tol, **(self.solver_options or {})}
-        arguments = {
-            "hidden_size": self.hidden_size,
-            "alpha": self.alpha,
-            "activation": self.activation,
-            "initialization": self.initialization,
-            "n_init": self.n_init,
-            "random_state": self.random_state,
-            "n_jobs": self.n_jobs,
-            "method": self.method,
-            "initial": initial,
-            **options,
-        }
-        n_iterations = self.max_iter * (1 if initial else self.n_init)
-        with watching(self.verbose, n_iterations, self.callback) as callback:
-            result = train(X, Y, callback=callback, **arguments)
-        self._warn_unless_converged(result)
-        return result
+    def _check_finite(self, paths: Array) -> None:
+        is_finite = np.isfinite(paths)
+        if not is_finite.all():
+            step = int(np.argmin(is_finite.all(axis=(0, 2)))) + 1
+            raise ValueError(
+                f"the forecasts overflow at step {step} of fh: the trained recurrence is unstable; "
+                f"fit with method='safeguarded' (found {self.method!r}) or a larger alpha (found "
+                f"{self.alpha!r})"
+            )
 
     def _warn_unless_converged(self, result: ALMResult) -> None:
         """Say why training ended early, and what would help."""
@@ -558,70 +854,116 @@ class ALMElmanForecaster(BaseForecaster):
             return Standardizer.fit(data.to_numpy())
         return Standardizer.identity(data.shape[1])
 
-    def _inputs(self, first: int = 0) -> Array:
-        """Standardised network inputs of the rows seen, from row ``first`` on."""
-        # inputs of the first row wanted reach back before it
-        start = max(first - self._layout.context, 0)
-        y = self._y_scaler.transform(self._seen_y.to_numpy()[start:])
-        X = self._X_scaler.transform(self._seen_X.to_numpy()[start:])
-        return self._layout.rows(y, X)[first - start :]
+    def _seen_inputs(self) -> Array:
+        """Standardised network inputs of the rows seen."""
+        y, X = self._seen_y.to_numpy(), self._seen_X.to_numpy()
+        return self._model.inputs(y, X, self._starts)
 
-    def _future_inputs(self, origin: int, X: pd.DataFrame | None, times: pd.Index) -> Array:
-        """Standardised exogenous inputs of ``times``, which follow row ``origin``."""
-        lags = self._layout.exog_lags
-        n_needed = max(len(times) - min(lags), 0)
-        # no lag reaches the last rows: what stands there is never read
-        future = self._select_X(X, times[:n_needed], "predict").reindex(times)
-        seen = self._seen_X.iloc[max(origin + 1 - max(lags), 0) : origin + 1]
-        known = np.vstack([seen.to_numpy(), future.to_numpy()])
-        return lag_matrix(self._X_scaler.transform(known), lags)[-len(times) :]
+    def _all_states(self, inputs: Array, model: Model | None = None) -> list[Array]:
+        """Hidden states of the rows seen; they start anew at the first full row of a sequence."""
+        context, n_rows = self._layout.context, len(inputs)
+        full = [
+            start + context
+            for start, stop in pairwise([*self._starts, n_rows])
+            if start + context < stop
+        ]
+        return (model or self._model).states(inputs, sorted({*self._starts, *full}))
 
-    def _hidden_states(self, n_rows: int) -> Array:
-        """Hidden states of the first rows seen; the state starts anew at the first full row."""
-        starts = (0, self._layout.context) if 0 < self._layout.context < n_rows else (0,)
-        sigma = get_activation(self.activation)
-        return rollout(self.parameters_, sigma, self._inputs()[:n_rows], starts)[1]
+    def _fitted(self) -> Array:
+        """Forecasts of the rows seen, one step ahead each, standardised."""
+        self._check_training_rows("an in-sample prediction")
+        inputs = self._seen_inputs()
+        return self._model.combined(self._model.outputs(inputs, self._all_states(inputs)))
 
-    def _advance(self, n_before: int) -> Array:
-        """Hidden state after the rows from ``n_before`` on, which follow the present state."""
-        sigma = get_activation(self.activation)
-        inputs = self._inputs(first=n_before)
-        return rollout(self.parameters_, sigma, inputs, initial_state=self._hidden_state)[1][-1]
+    def _advanced(self, n_before: int) -> list[Array]:
+        """Hidden states after the rows from ``n_before`` on, which follow the present ones."""
+        context = self._layout.context
+        if self._starts[-1] + context > n_before:
+            # they start anew within these rows
+            return [states[-1] for states in self._all_states(self._seen_inputs())]
+        first = n_before - context
+        y, X = self._seen_y.to_numpy()[first:], self._seen_X.to_numpy()[first:]
+        inputs = self._model.inputs(y, X, (0,))[context:]
+        return [states[-1] for states in self._model.states(inputs, (0,), self._hidden_states)]
 
-    def _state_after(self, origin: int) -> Array:
-        """Hidden state with which the network goes on from row ``origin``."""
+    def _states_after(self, origin: int) -> list[Array]:
+        """Hidden states with which the networks go on from row ``origin``."""
         if origin == len(self._seen_y) - 1:
-            return self._hidden_state
-        if origin + 1 == self._layout.context:
-            return np.zeros_like(self._hidden_state)  # it starts anew at the first full row
-        return self._hidden_states(origin + 1)[-1]
+            return self._hidden_states
+        self._check_training_rows("a prediction from an earlier cutoff")
+        start = max(start for start in self._starts if start <= origin)
+        if origin + 1 == start + self._layout.context:
+            # they start anew at the first full row
+            return [np.zeros_like(state) for state in self._hidden_states]
+        return [states[origin] for states in self._all_states(self._seen_inputs())]
 
     def _steps(self, fh: ForecastingHorizon) -> Array:
         """Steps of fh ahead of the cutoff; 0 and less are in-sample."""
         return np.asarray(fh.to_relative(self.cutoff), dtype=int)
 
-    def _origin(self) -> int:
-        """The row of the cutoff."""
-        return self._seen_y.index.get_loc(self.cutoff[0])
+    def _steps_ahead(self, fh: ForecastingHorizon | None) -> tuple[int, ...]:
+        """The steps by which penalties are judged: those of fh, or 1 if it has none."""
+        steps = () if fh is None else self._steps(fh)
+        return tuple(int(step) for step in steps if step > 0) or (1,)
 
-    def _simulate(self, fh: ForecastingHorizon, X: pd.DataFrame | None, noise: Array) -> Array:
-        """Standardised paths from the cutoff on, of the shape of the noise that is added."""
-        origin = self._origin()
-        times = ForecastingHorizon(
-            np.arange(1, noise.shape[1] + 1), is_relative=True, freq=fh.freq
-        ).to_absolute_index(self.cutoff)
-        exogenous = self._future_inputs(origin, X, times)
-        first = max(origin + 1 - self._layout.memory, 0)
-        y = self._y_scaler.transform(self._seen_y.to_numpy()[first : origin + 1])
-        sigma, state = get_activation(self.activation), self._state_after(origin)
-        paths = self._layout.simulate(self.parameters_, sigma, state, y, exogenous, noise)
-        if not np.isfinite(paths).all():
-            step = int(np.argmin(np.isfinite(paths).all(axis=(0, 2)))) + 1
+    def _rows_of_times(self, times: pd.Index) -> Array:
+        """The rows of in-sample times."""
+        rows = self._seen_y.index.get_indexer(times)
+        if (rows < 0).any():
+            index = self._seen_y.index
             raise ValueError(
-                f"the forecasts overflow at step {step} of fh: the trained recurrence is unstable; "
-                f"fit with a larger alpha (found {self.alpha!r})"
+                f"fh must name times of the training window, {index[0]} to {index[-1]}, or later "
+                f"ones; not seen: {_listed(times[rows < 0])}"
             )
-        return paths
+        return rows
+
+    def _situation(
+        self, fh: ForecastingHorizon, X: pd.DataFrame | None, n_steps: int
+    ) -> tuple[list[Array], Array, Array]:
+        """What forecasts from the cutoff on start from: hidden states, past y, inputs from X."""
+        origin = int(self._seen_y.index.get_loc(self.cutoff[0]))
+        times = ForecastingHorizon(
+            np.arange(1, n_steps + 1), is_relative=True, freq=fh.freq
+        ).to_absolute_index(self.cutoff)
+        start = max(start for start in self._starts if start <= origin)
+        past = self._model.y_scaler.transform(self._seen_y.to_numpy()[start : origin + 1])
+        return self._states_after(origin), past, self._future_inputs(start, origin, X, times)
+
+    def _future_inputs(
+        self, start: int, origin: int, X: pd.DataFrame | None, times: pd.Index
+    ) -> Array:
+        """Standardised inputs from X of ``times``, which follow rows ``start`` to ``origin``."""
+        lags = self._layout.exog_lags
+        n_needed = max(len(times) - min(lags), 0)
+        # no lag reaches the last rows: what stands there is never read
+        future = self._select_X(X, times[:n_needed], "predict").reindex(times)
+        seen = self._seen_X.iloc[max(origin + 1 - max(lags), start) : origin + 1]
+        known = np.vstack([seen.to_numpy(), future.to_numpy()])
+        return lag_matrix(self._model.X_scaler.transform(known), lags)[-len(times) :]
+
+    def _check_training_rows(self, purpose: str) -> None:
+        if not self._has_training_rows:
+            raise ValueError(
+                f"{purpose} needs the training rows, which this forecaster was saved without; "
+                "use save(..., training_rows=True)"
+            )
+
+    def _without_training_rows(self) -> ALMElmanForecaster:
+        """A copy that forecasts alike and is small."""
+        kept = copy.copy(self)
+        if getattr(self, "_is_vectorized", False):
+            each = self.forecasters_.map(ALMElmanForecaster._without_training_rows)
+            kept.forecasters_ = each
+            return kept
+        if not self.is_fitted:
+            return kept
+        n_kept = max(self._layout.context, 1)
+        first = max(len(self._seen_y) - n_kept, self._starts[-1])
+        kept._seen_y, kept._seen_X = self._seen_y[first:], self._seen_X[first:]
+        kept._starts = (0,)
+        kept.result_ = self.result_.without_states()
+        kept._has_training_rows = False
+        return kept
 
     def _select_X(self, X: pd.DataFrame | None, times: pd.Index, caller: str) -> pd.DataFrame:
         """Rows of X by label, with the columns of ``fit``: none if fitted without X."""
@@ -647,7 +989,7 @@ class ALMElmanForecaster(BaseForecaster):
                 f"last one needed, since the hidden state runs through all of them; missing "
                 f"{_listed(missing)}"
             )
-        return _as_finite_floats(X.loc[times, self._seen_X.columns], "X")
+        return _as_floats(X.loc[times, self._seen_X.columns], "X")
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
@@ -669,26 +1011,76 @@ class ALMElmanForecaster(BaseForecaster):
         ]
 
 
-def _as_finite_floats(data: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The frame as doubles; an error names the first value that is not finite."""
+@dataclass(frozen=True, eq=False)
+class _Pretrained:
+    """What a panel has taught: networks in the standardised units of each series."""
+
+    layout: InputLayout
+    n_outputs: int
+    X_columns: pd.Index | None
+    penalties: Penalties
+    fit: Fit
+
+    def check(self, layout: InputLayout, y: pd.DataFrame, X: pd.DataFrame | None) -> None:
+        """Refuse a series that the networks do not fit."""
+        if layout != self.layout:
+            raise ValueError(
+                f"lags, window_means and exog_lags must be those of pretrain, {self.layout}; "
+                f"found {layout}"
+            )
+        if y.shape[1] != self.n_outputs:
+            raise ValueError(
+                f"y must have as many columns as in pretrain, {self.n_outputs}, found {y.shape[1]}"
+            )
+        if (X is None) != (self.X_columns is None):
+            passed = "without X" if self.X_columns is None else "with X"
+            raise ValueError(f"X must be passed as in pretrain, which was called {passed}")
+        if X is not None:
+            _check_columns(X.columns, self.X_columns, "X", "pretrain")
+
+
+def _instances(
+    y: pd.DataFrame, X: pd.DataFrame | None, X_columns: pd.Index | None
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """The series of a panel, each with its X."""
+    levels = list(range(y.index.nlevels - 1))
+    for key, series in y.groupby(level=levels, sort=False):
+        series = series.droplevel(levels)
+        if X is None:
+            yield series, pd.DataFrame(index=series.index)
+            continue
+        exogenous = X.xs(key if isinstance(key, tuple) else (key,), level=levels)
+        missing = series.index.difference(exogenous.index, sort=False)
+        if len(missing):
+            raise ValueError(f"X must have the times of y; of series {key!r} it lacks {missing[0]}")
+        yield series, exogenous.loc[series.index, X_columns]
+
+
+def _as_floats(data: pd.DataFrame, name: str, may_miss: bool = False) -> pd.DataFrame:
+    """The frame as doubles; an error names the first value that is not finite.
+
+    ``may_miss`` allows missing values.
+    """
     data = data.astype(float)
-    is_finite = np.isfinite(data.to_numpy())
-    if not is_finite.all():
-        row, column = np.argwhere(~is_finite)[0]
+    values = data.to_numpy()
+    is_wrong = np.isinf(values) if may_miss else ~np.isfinite(values)
+    if is_wrong.any():
+        row, column = np.argwhere(is_wrong)[0]
+        hint = " Fill missing values for instance with sktime's Imputer." if name == "X" else ""
         raise ValueError(
-            f"{name} must be finite, found {data.iloc[row, column]} in column "
-            f"{data.columns[column]!r} at {data.index[row]}"
+            f"{name} must be finite, found {values[row, column]} in column "
+            f"{data.columns[column]!r} at {data.index[row]}.{hint}"
         )
     return data
 
 
-def _check_columns(found: pd.Index, expected: pd.Index, name: str) -> None:
-    """Refuse a frame whose columns are not those of fit, in whatever order."""
+def _check_columns(found: pd.Index, expected: pd.Index, name: str, caller: str = "fit") -> None:
+    """Refuse a frame whose columns are not those of ``caller``, in whatever order."""
     missing = expected.difference(found, sort=False)
     unknown = found.difference(expected, sort=False)
     if len(missing) or len(unknown):
         raise ValueError(
-            f"{name} must have the columns of fit, {list(expected)}; missing {list(missing)}, "
+            f"{name} must have the columns of {caller}, {list(expected)}; missing {list(missing)}, "
             f"unknown {list(unknown)}"
         )
 
@@ -699,29 +1091,34 @@ def _frequency(index: pd.Index) -> pd.DateOffset | None:
         return None
     frequency = index.freq
     if frequency is None and len(index) >= 3:
-        frequency = pd.infer_freq(index)
+        frequency = pd.infer_freq(index) or _frequency_of_pieces(index)
     if frequency is None:
         raise ValueError(
             "y must have a DatetimeIndex with a frequency, or horizons have no meaning; found "
-            "irregular time stamps. Use y.asfreq(...) and sktime's Imputer, a PeriodIndex, or "
+            "irregular time stamps. Use y.asfreq(...), a PeriodIndex, or "
             "y.reset_index(drop=True) to count observations"
         )
     return pd.tseries.frequencies.to_offset(frequency)
 
 
-def _check_consecutive(index: pd.Index, frequency: pd.DateOffset | None) -> None:
-    """Refuse missing time steps."""
-    if frequency is None:
-        following = index[:-1] + 1
-    else:
-        following = pd.date_range(index[0], periods=len(index), freq=frequency)[1:]
-    is_gap = index[1:] != following
-    if is_gap.any():
-        at = int(np.argmax(is_gap))
-        raise ValueError(
-            f"y must have one row for every time step; after {index[at]} comes {index[at + 1]}. "
-            "Fill a gap for instance with y.asfreq(...) and sktime's Imputer"
-        )
+def _frequency_of_pieces(index: pd.DatetimeIndex) -> str | None:
+    """The coarsest frequency that holds all times, of a long piece or of business days."""
+    step = pd.Series(index[1:] - index[:-1])
+    pieces = np.split(np.arange(len(index)), np.flatnonzero(step > 1.5 * step.median()) + 1)
+    longest = index[max(pieces, key=len)]
+    found = [pd.infer_freq(longest)] if len(longest) >= 3 else []
+    n_times = {}
+    for frequency in [name for name in found if name is not None] + ["B"]:
+        times = pd.date_range(index[0], index[-1], freq=frequency)
+        if index.isin(times).all():
+            n_times[frequency] = len(times)
+    return min(n_times, key=n_times.__getitem__) if n_times else None
+
+
+def _after_gaps(index: pd.Index, frequency: pd.DateOffset | None) -> list[int]:
+    """The rows before which time steps are missing."""
+    following = index[:-1] + (1 if frequency is None else frequency)
+    return [int(row) + 1 for row in np.flatnonzero(index[1:] != following)]
 
 
 def _listed(times: pd.Index) -> str:

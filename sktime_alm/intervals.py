@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
-from sktime_alm.features import InputLayout
+from sktime_alm.features import carried_forward
+from sktime_alm.model import Model
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.elman import ElmanParameters
 
 # Monte Carlo moves the coverage of a 90 % interval by less than 0.01
 N_PATHS = 2000
@@ -19,20 +20,19 @@ MIN_ERRORS = 19
 MAX_STEPS = 120
 
 
-def effective_parameters(h: Array, l2_readout: Array) -> float:
+def effective_parameters(Z: Array, l2_readout: Array) -> float:
     """Degrees of freedom of the readout: the trace of its ridge regression's hat matrix.
 
     Parameters
     ----------
-    h : array of shape (T, r)
-        Hidden states.
-    l2_readout : array of shape (r + 1,)
-        Penalties of the columns of [A c], in the objective that is a mean over T rows.
+    Z : array of shape (T, k)
+        What the readout acts on: the columns of [h 1], or [h x 1] with a linear skip.
+    l2_readout : array of shape (k,)
+        Penalties of its weights, in the objective that is a mean over T rows.
     """
-    Z = np.column_stack([h, np.ones(len(h))])
     gram = Z.T @ Z
     # units that are never active leave the system of an unpenalised readout singular
-    penalised = gram + len(h) * np.diag(l2_readout)
+    penalised = gram + len(Z) * np.diag(l2_readout)
     return float(np.trace(np.linalg.pinv(penalised, hermitian=True) @ gram))
 
 
@@ -70,45 +70,49 @@ def n_calibrated(n_rows: int) -> tuple[int, int]:
 
 
 def rolling_errors(
-    layout: InputLayout,
-    parameters: ElmanParameters,
-    sigma: Activation,
-    states: Array,
+    model: Model,
+    states: Sequence[Array],
     y: Array,
     exogenous: Array,
-    first: int,
+    starts: Sequence[int],
+    rows: Iterable[int],
     n_steps: int,
 ) -> list[Array]:
-    """Errors of forecasts made after each row from ``first - 1`` on, by the steps ahead.
+    """Errors of forecasts of up to ``n_steps`` steps, by the steps ahead.
 
     Parameters
     ----------
-    layout : InputLayout
-    parameters : ElmanParameters
-    sigma : Activation
-    states : array of shape (T, r)
-        Hidden states of the rows of y.
+    model : Model
+    states : sequence of arrays of shape (T, r)
+        Hidden states of the rows of y, for each network.
     y : array of shape (T, m)
     exogenous : array of shape (T, n_exogenous)
         Exogenous inputs of the rows, lagged.
-    first : int
-        The first row that is forecast.
+    starts : sequence of int
+        First rows of the sequences of consecutive times, which no forecast leaves.
+    rows : iterable of int
+        The first rows of the forecasts.
     n_steps : int
 
     Returns
     -------
-    list of n_steps arrays, that of h steps ahead of shape (T - first - h + 1, m)
+    list of n_steps arrays of shape (n_errors, m)
+        Without those of missing values.
     """
     by_step: list[list[Array]] = [[] for _ in range(n_steps)]
-    for start in range(first, len(y)):
-        stop = min(start + n_steps, len(y))
-        past = y[max(start - layout.memory, 0) : start]
-        forecasts = layout.free_run(
-            parameters, sigma, states[start - 1], past, exogenous[start:stop]
-        )
+    edges, filled = np.append(starts, len(y)), carried_forward(y, starts)
+    for start in rows:
+        sequence = np.searchsorted(edges, start, side="right") - 1
+        first, stop = edges[sequence], min(start + n_steps, edges[sequence + 1])
+        if start == first:
+            continue  # no state to go on from
+        past = filled[max(start - model.layout.memory, first) : start]
+        state = [of_network[start - 1] for of_network in states]
+        forecasts = model.forecast(state, past, exogenous[start:stop])
         for errors, error in zip(by_step, y[start:stop] - forecasts, strict=False):
-            errors.append(error)
-    return [np.array(errors) for errors in by_step]
+            if not np.isnan(error).any():
+                errors.append(error)
+    return [np.array(errors).reshape(-1, y.shape[1]) for errors in by_step]
 
 
 def quantiles(sample: Array, alpha: Array) -> Array:

@@ -40,7 +40,8 @@ def test_a_free_run_is_the_rollout_over_inputs_made_of_its_own_outputs(sigma, n_
     y, X = rng.normal(size=(n_rows, 2)), rng.normal(size=(n_rows + 6, 3))
     state = rollout(parameters, sigma, layout.rows(y, X[:n_rows]))[1][-1]
     exogenous = lag_matrix(X, layout.exog_lags)[n_rows:]
-    found = layout.free_run(parameters, sigma, state, y, exogenous)
+    noise = np.zeros((1, 6, 2))
+    found = layout.simulate(parameters, sigma, state, y, exogenous, noise)[0]
     inputs = layout.rows(np.vstack([y, found]), X)
     expected = parameters.outputs(rollout(parameters, sigma, inputs)[1][n_rows:])
     np.testing.assert_allclose(found, expected, rtol=1e-12)

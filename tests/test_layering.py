@@ -31,7 +31,11 @@ ORDER = [
     "solver.training",
     "solver",
     "features",
+    "model",
     "intervals",
+    "selection",
+    "fitting",
+    "torch_module",
     "progress",
     "forecaster",
     "evaluation",
@@ -65,6 +69,7 @@ ON_USE = {
     "matplotlib": {"plotting"},
     "arch": {"evaluation"},
     "statsmodels": {"evaluation"},
+    "torch": {"torch_module"},
 }
 
 

@@ -33,7 +33,10 @@ from sktime_alm.solver.result import (
 from sktime_alm.solver.safeguarded import Search
 from sktime_alm.solver.settings import ALMSettings
 
-_OVERFLOW = "initial gives a network that overflows on X; use smaller weights, in W above all"
+_OVERFLOW = (
+    "initial gives a network that overflows on X or whose W is beyond max_recurrence; use smaller "
+    "weights, in W above all"
+)
 # what the best value of a measure must shrink by to count as progress
 _IMPROVEMENT = 0.999
 

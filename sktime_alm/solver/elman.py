@@ -183,6 +183,7 @@ def simulate(
     past_outputs: Array,
     exogenous: Array,
     noise: Array,
+    bounds: Array | None = None,
 ) -> Array:
     """Paths of the network run on its own outputs, with noise, as the lagged inputs.
 
@@ -202,6 +203,8 @@ def simulate(
         n_exogenous may be 0.
     noise : array of shape (n_paths, n_steps, m)
         Added to the outputs; one path of zeros is the forecast.
+    bounds : array of shape (2, m), optional
+        Least and largest values of the noisy outputs, which are cut off there.
 
     Returns
     -------
@@ -210,11 +213,13 @@ def simulate(
     """
     A, W, V, b, c = (np.ascontiguousarray(array) for array in parameters.arrays()[:5])
     D = np.zeros((len(A), V.shape[1])) if parameters.D is None else parameters.D
+    if bounds is None:
+        bounds = np.array([[-np.inf], [np.inf]]) * np.ones(len(c))
     if hasattr(activation, "kernel"):
         weights = A, W, V, b, c, np.ascontiguousarray(D)
         lagged = past_outputs.ravel()
         rows, noise = np.ascontiguousarray(exogenous), np.ascontiguousarray(noise)
-        return kernels.simulate(*weights, state, lagged, rows, noise, *activation.kernel)
+        return kernels.simulate(*weights, state, lagged, rows, noise, bounds, *activation.kernel)
     outputs = np.empty(noise.shape)
     n_paths, n_lagged = len(noise), past_outputs.size
     states = np.tile(state, (n_paths, 1))
@@ -223,6 +228,6 @@ def simulate(
         for t, row in enumerate(exogenous):
             x = np.hstack([lagged, np.tile(row, (n_paths, 1))])
             states = activation.value(states @ W.T + x @ V.T + b)
-            outputs[:, t] = states @ A.T + x @ D.T + c + noise[:, t]
+            outputs[:, t] = np.clip(states @ A.T + x @ D.T + c + noise[:, t], *bounds)
             lagged = np.hstack([outputs[:, t], lagged])[:, :n_lagged]
     return outputs

@@ -561,10 +561,14 @@ def simulate(
     lagged: Array,
     exogenous: Array,
     noise: Array,
+    bounds: Array,
     kind: int,
     slope: float,
 ) -> Array:
-    """Paths of the network run on its own noisy outputs; ``lagged`` is flat, newest first."""
+    """Paths of the network run on its own noisy outputs, cut off at lower and upper bounds.
+
+    ``lagged`` is flat, newest first.
+    """
     n_paths, n_steps, m = noise.shape
     r, n_lagged = len(state), len(lagged)
     outputs = np.empty((n_paths, n_steps, m))
@@ -591,7 +595,8 @@ def simulate(
                     total += D[i, j] * recent[j]
                 for j in range(exogenous.shape[1]):
                     total += D[i, n_lagged + j] * exogenous[t, j]
-                outputs[path, t, i] = total + noise[path, t, i]
+                total += noise[path, t, i]
+                outputs[path, t, i] = min(max(total, bounds[0, i]), bounds[1, i])
             if n_lagged:
                 for j in range(n_lagged - 1, m - 1, -1):
                     recent[j] = recent[j - m]

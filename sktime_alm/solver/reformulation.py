@@ -144,6 +144,10 @@ class ElmanProblem:
         hidden state is 0 before each; the loss is the mean over the rows of all.
     linear_skip : bool, default=False
         Whether the outputs have the term D x.
+    max_recurrence : float, default=inf
+        A bound on the spectral norm of W; R is infinite beyond it. Below 1 the network
+        contracts: the activations do not stretch, so that its state forgets, and is bounded
+        for bounded inputs.
 
     Attributes
     ----------
@@ -165,6 +169,7 @@ class ElmanProblem:
     activation: str | Activation = "relu"
     starts: tuple[int, ...] = (0,)
     linear_skip: bool = False
+    max_recurrence: float = np.inf
     sigma: Activation = field(init=False, repr=False)
     missing: IntArray = field(init=False, repr=False)
 
@@ -277,6 +282,24 @@ class ElmanProblem:
         if not parameters.is_finite():
             raise ValueError(f"{name} must be finite, found NaN or infinity")
 
+    def admits(self, W: Array) -> bool:
+        """Whether the spectral norm of W is at most ``max_recurrence``, up to rounding."""
+        limit = (1.0 + 1e-9) * self.max_recurrence
+        # the Frobenius norm, a bound on the spectral one, costs next to nothing
+        if limit == np.inf or _squared_norm(np.ascontiguousarray(W)) <= limit**2:
+            return True
+        return bool(np.isfinite(W).all() and np.linalg.norm(W, 2) <= limit)
+
+    def contracted(self, hidden_layer: Array) -> Array:
+        """[W V b] with the nearest W that is admitted: its singular values are cut off."""
+        r = len(hidden_layer)
+        W = hidden_layer[:, :r]
+        if self.admits(W) or not np.isfinite(W).all():
+            return hidden_layer
+        left, values, right = np.linalg.svd(W)
+        nearest = (left * np.minimum(values, self.max_recurrence)) @ right
+        return np.hstack([nearest, hidden_layer[:, r:]])
+
     def rollout(self, parameters: ElmanParameters) -> tuple[Array, Array]:
         """The feasible (u, h) of these parameters, each of shape (T, r)."""
         return self.rollout_of(parameters.hidden_layer)
@@ -294,7 +317,9 @@ class ElmanProblem:
         return Point(parameters, h, u)
 
     def objective(self, parameters: ElmanParameters) -> float:
-        """R of the rolled-out network; infinity if the network overflows."""
+        """R of the rolled-out network; infinity if it overflows, or is not contractive enough."""
+        if not self.admits(parameters.W):
+            return np.inf
         return self.objective_at(self.feasible_point(parameters))
 
     def objective_at(self, point: Point) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -100,8 +100,8 @@ class StartOutcome(NamedTuple):
 
     Attributes
     ----------
-    parameters : ElmanParameters
-        Its best network.
+    parameters : ElmanParameters or None
+        Its best network; None in a saved forecaster.
     objective : float
         R of that.
     status : Status
@@ -112,7 +112,7 @@ class StartOutcome(NamedTuple):
         1 where they did not need it.
     """
 
-    parameters: ElmanParameters
+    parameters: ElmanParameters | None
     objective: float
     status: Status
     held_out_loss: float = np.nan
@@ -178,3 +178,13 @@ class ALMResult:
     last: ALMIterate
     certificate: Certificate
     starts: tuple[StartOutcome, ...] = ()
+
+    def without_states(self) -> ALMResult:
+        """The same without what grows with the rows and the starts, for a small file.
+
+        The states and multipliers of ``last`` are empty, and the networks of ``starts`` None.
+        """
+        none = np.empty((0, self.parameters.hidden_size))
+        last = ALMIterate(self.last.parameters, none, none, none, none, self.last.penalty)
+        starts = tuple(start._replace(parameters=None) for start in self.starts)
+        return replace(self, last=last, starts=starts)

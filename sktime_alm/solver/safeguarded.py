@@ -108,7 +108,7 @@ def _line_search(
         return None
     found, length, low, high = None, 1.0, 0.0, np.inf
     for _ in range(_MAX_TRIALS):
-        trial = evaluate(problem, iterate.hidden_layer + length * direction)
+        trial = evaluate(problem, problem.contracted(iterate.hidden_layer + length * direction))
         rise = np.inf if trial is None else trial.objective - iterate.objective
         is_low = rise <= _SUFFICIENT_DECREASE * length * slope and rise < 0.0
         following = None
@@ -285,6 +285,7 @@ class Search:
         here, descent = self.best.hidden_layer, None
         for share in _SHARES:
             if descent is None:
-                trial = evaluate(self.problem, here + share * (hidden_layer - here))
+                restart = self.problem.contracted(here + share * (hidden_layer - here))
+                trial = evaluate(self.problem, restart)
                 descent = Descent.begin(self.problem, trial, self.descent.steepest)
         return descent

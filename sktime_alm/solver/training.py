@@ -57,6 +57,7 @@ def train(
     initial: ElmanParameters | None = None,
     linear_skip: bool = False,
     skip_alpha: float = 1.0,
+    max_recurrence: float = np.inf,
     held_out_loss: Loss | None = None,
     **settings: Any,
 ) -> ALMResult:
@@ -97,6 +98,8 @@ def train(
         itself is the last of them: no network that is worse is returned.
     skip_alpha : float, default=1.0
         Strength of the penalty on D, spread over its entries.
+    max_recurrence : float, default=inf
+        A bound on the spectral norm of W; see :class:`ElmanProblem`.
     held_out_loss : callable, optional
         Early stopping; see :func:`solve`. The start with the smallest loss is the best.
     **settings
@@ -134,7 +137,7 @@ def train(
         *shape,
         skip_alpha=check_nonnegative(skip_alpha, "skip_alpha") if linear_skip else None,
     )
-    problem = ElmanProblem(X, Y, penalties, activation, tuple(starts), linear_skip)
+    problem = ElmanProblem(X, Y, penalties, activation, tuple(starts), linear_skip, max_recurrence)
     if initial is not None and initial.hidden_size != hidden_size:
         raise ValueError(
             f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
@@ -144,6 +147,8 @@ def train(
         drawn = initialize(initialization, *shape, np.random.default_rng(seed))
         if linear_skip:
             drawn = replace(drawn, c=linear.c, D=linear.D)
+        hidden_layer = problem.contracted(drawn.hidden_layer)
+        drawn = ElmanParameters.from_layers(hidden_layer, drawn.readout)
         tamed, scaling = _tamed(problem, drawn)
         result = solve(problem, tamed, alm_settings, callback, held_out_loss)
         return result, result.starts[0]._replace(scaling=scaling)

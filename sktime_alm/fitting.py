@@ -1,0 +1,310 @@
+"""From standardised rows to networks: penalties, starts, early stopping, ensembles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sktime_alm.features import InputLayout, Standardizer
+from sktime_alm.intervals import as_new_errors, effective_parameters, rolling_errors
+from sktime_alm.model import COMBINATIONS, Model, bounds_of
+from sktime_alm.selection import (
+    Candidate,
+    Losses,
+    choose_alpha,
+    choose_skip_alpha,
+    is_enough,
+    make_origins,
+)
+from sktime_alm.solver import (
+    ALMResult,
+    ElmanParameters,
+    ElmanProblem,
+    Regularization,
+    Status,
+    train,
+)
+from sktime_alm.solver._typing import Array, BoolArray
+from sktime_alm.solver.activations import Activation
+from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.result import Callback
+from sktime_alm.solver.training import linear_model
+
+# the largest spectral norm of W of the safeguarded method: the state forgets within a few
+# hundred steps
+_MAX_RECURRENCE = 0.98
+# where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more
+_LIGHT_SKIP_PENALTY = 1e-4
+
+
+class Rows(NamedTuple):
+    """What networks are trained on: sequences of standardised rows laid end to end.
+
+    Attributes
+    ----------
+    inputs : array of shape (T, n)
+    targets : array of shape (T, m)
+        NaN where missing.
+    starts : tuple of int
+        First rows of the sequences.
+    position : array of shape (T,)
+        The place of a row in its series, from 0 to below 1.
+    """
+
+    inputs: Array
+    targets: Array
+    starts: tuple[int, ...]
+    position: Array
+
+    @classmethod
+    def stacked(cls, pieces: Sequence[Rows]) -> Rows:
+        """The rows of several series."""
+        offsets = np.cumsum([0, *(len(piece.inputs) for piece in pieces[:-1])])
+        starts = [
+            int(offset) + start
+            for offset, piece in zip(offsets, pieces, strict=True)
+            for start in piece.starts
+        ]
+        inputs, targets, _, position = zip(*pieces, strict=True)
+        return cls(np.vstack(inputs), np.vstack(targets), tuple(starts), np.concatenate(position))
+
+    @property
+    def is_observed(self) -> BoolArray:
+        """Whether no target of a row is missing."""
+        return np.asarray(~np.isnan(self.targets).any(axis=1))
+
+
+class Penalties(NamedTuple):
+    """The strengths of the penalties, and what was tried to find them."""
+
+    alpha: float
+    skip_alpha: float
+    path: tuple[Candidate, ...]
+
+
+class Fit(NamedTuple):
+    """The outcome of a training, in standardised units.
+
+    Attributes
+    ----------
+    result : ALMResult
+        That of the best network.
+    networks : tuple of ElmanParameters
+        Those that forecast.
+    spread : array of shape (m,)
+        How much the starts differ; NaN with a single one.
+    errors : array of shape (T, m)
+        Errors one step ahead of the rows trained on, as large as those on new rows.
+    """
+
+    result: ALMResult
+    networks: tuple[ElmanParameters, ...]
+    spread: Array
+    errors: Array
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How networks are trained; the attributes are arguments of the forecaster.
+
+    ``options`` holds those that only :func:`sktime_alm.solver.train` needs.
+    """
+
+    layout: InputLayout
+    sigma: Activation
+    hidden_size: int
+    linear_skip: bool
+    n_init: int
+    ensemble: str | None
+    held_out_share: float
+    n_iter_no_change: int
+    random_state: Any
+    method: str
+    options: Mapping[str, Any]
+
+    def choose_penalties(
+        self,
+        rows: Rows,
+        alpha: float | str,
+        skip_alpha: float | str,
+        rule: str,
+        steps: Sequence[int],
+    ) -> Penalties:
+        """Replace "auto" by what forecasts best within the rows.
+
+        ``steps`` are those that the forecasts are judged by.
+        """
+        origins = make_origins(rows.position, rows.starts, rows.is_observed)
+        losses = self._losses(rows, steps)
+        path: list[Candidate] = []
+        if not self.linear_skip:
+            skip_alpha = np.nan
+        elif skip_alpha == "auto" and origins:
+            skip_alpha, path = choose_skip_alpha(
+                rows.inputs, rows.targets, origins, self.hidden_size, losses
+            )
+        elif skip_alpha == "auto":
+            skip_alpha = _LIGHT_SKIP_PENALTY * rows.inputs.shape[1] * rows.targets.shape[1]
+        if alpha == "auto" and is_enough(int(rows.is_observed.sum())):
+            alpha, network_path = choose_alpha(
+                rows.inputs,
+                rows.targets,
+                origins,
+                losses,
+                rule,
+                hidden_size=self.hidden_size,
+                skip_alpha=float(skip_alpha) if self.linear_skip else None,
+                random_state=self.random_state,
+                **self._options,
+            )
+            path += network_path
+        elif alpha == "auto":
+            alpha = np.inf if self.linear_skip else 1.0
+        return Penalties(float(alpha), float(skip_alpha), tuple(path))
+
+    def train(
+        self,
+        rows: Rows,
+        penalties: Penalties,
+        initial: Sequence[ElmanParameters] | None,
+        callback: Callback | None = None,
+    ) -> Fit:
+        """Train from random starts, or from the networks of an earlier fit."""
+        arguments: dict[str, Any] = {
+            "hidden_size": self.hidden_size,
+            "alpha": penalties.alpha,
+            "random_state": self.random_state,
+            "n_init": self.n_init,
+            "callback": callback,
+            "linear_skip": self.linear_skip,
+            "skip_alpha": penalties.skip_alpha if self.linear_skip else 0.0,
+            **self._options,
+        }
+        first = initial
+        if penalties.alpha == np.inf:
+            # no penalty is without bounds: the regression alone, at which training rests
+            arguments |= {"alpha": 1.0, "method": "safeguarded"}
+            first = [self._regression(rows, arguments["skip_alpha"])]
+        kept = rows.position < 1.0 - self.held_out_share
+        if self.held_out_share > 0.0:
+            arguments |= self._early_stopping(rows, kept)
+        is_start = np.zeros(len(kept), dtype=bool)
+        is_start[list(rows.starts)] = True
+        data = rows.inputs[kept], rows.targets[kept]
+        starts = np.flatnonzero(is_start[kept]).tolist()
+        if first is None:
+            results = [train(*data, starts=starts, **arguments)]
+        else:
+            results = [train(*data, starts=starts, initial=start, **arguments) for start in first]
+        return self._chosen(rows, results, penalties)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        limit = _MAX_RECURRENCE if self.method == "safeguarded" else np.inf
+        options = {"activation": self.sigma, "method": self.method, "max_recurrence": limit}
+        return {**options, **self.options}
+
+    def _regression(self, rows: Rows, skip_alpha: float) -> ElmanParameters:
+        shape = rows.inputs.shape[1], self.hidden_size, rows.targets.shape[1]
+        penalties = Regularization.scaled(1.0, *shape, skip_alpha=skip_alpha)
+        problem = ElmanProblem(rows.inputs, rows.targets, penalties, linear_skip=True)
+        return linear_model(problem, self.hidden_size)
+
+    def _early_stopping(self, rows: Rows, kept: BoolArray) -> dict[str, Any]:
+        """Settings that stop training by the loss on the rows not kept."""
+        held_out, kept = ~kept & rows.is_observed, kept & rows.is_observed
+        if not held_out.any() or not kept.any():
+            raise ValueError(
+                "early_stopping needs observed rows both to train on and to hold out, found "
+                f"{kept.sum()} and {held_out.sum()}"
+            )
+        losses = self._losses(rows, (1,))
+
+        def held_out_loss(network: ElmanParameters) -> float:
+            return float(losses(network, held_out).mean())
+
+        return {"held_out_loss": held_out_loss, "patience": self.n_iter_no_change}
+
+    def _chosen(self, rows: Rows, results: Sequence[ALMResult], penalties: Penalties) -> Fit:
+        """The best network, those that forecast, and their errors."""
+        # the last outcome of a training with a linear skip is the regression: no start
+        drawn = [
+            start.parameters
+            for result in results
+            for start in (result.starts[:-1] if self.linear_skip else result.starts)
+            if start.parameters is not None
+        ]
+        best = min(results, key=self._rank)
+        best = replace(best, starts=tuple(start for result in results for start in result.starts))
+        if any(result.status is Status.INTERRUPTED for result in results):
+            best = replace(best, status=Status.INTERRUPTED)
+        networks: tuple[ElmanParameters, ...] = (best.parameters,)
+        if self.ensemble is not None and np.isfinite(penalties.alpha):
+            networks = tuple(drawn)
+        outputs = [self._outputs(network, rows)[0] for network in drawn]
+        spread = np.full(rows.targets.shape[1], np.nan)
+        if len(outputs) > 1:
+            spread = np.sqrt(np.mean(np.var(outputs, axis=0), axis=0))
+        return Fit(best, networks, spread, self._errors(rows, networks, penalties))
+
+    def _rank(self, result: ALMResult) -> float:
+        if self.held_out_share > 0.0:
+            return min(start.held_out_loss for start in result.starts)
+        return result.objective
+
+    def _outputs(self, network: ElmanParameters, rows: Rows) -> tuple[Array, Array]:
+        h = rollout(network, self.sigma, rows.inputs, rows.starts)[1]
+        return network.outputs(h, rows.inputs), h
+
+    def _errors(
+        self, rows: Rows, networks: Sequence[ElmanParameters], penalties: Penalties
+    ) -> Array:
+        pairs = [self._outputs(network, rows) for network in networks]
+        n_inputs = rows.inputs.shape[1] if self.linear_skip else 0
+        ones = np.ones((len(rows.inputs), 1))
+        Z = np.hstack([pairs[0][1], rows.inputs[:, :n_inputs], ones])[rows.is_observed]
+        shape = rows.inputs.shape[1], self.hidden_size, rows.targets.shape[1]
+        is_network = np.isfinite(penalties.alpha)
+        l2 = Regularization.scaled(
+            penalties.alpha if is_network else 1.0,
+            *shape,
+            skip_alpha=penalties.skip_alpha if self.linear_skip else None,
+        ).of_readout(self.hidden_size, n_inputs)
+        outputs = COMBINATIONS[self.ensemble or "mean"]([pair[0] for pair in pairs], axis=0)
+        errors = (rows.targets - outputs)[rows.is_observed]
+        return as_new_errors(errors, effective_parameters(Z, l2))
+
+    def _losses(self, rows: Rows, steps: Sequence[int]) -> Losses:
+        """Squared errors of a network's forecasts of some rows, so many steps ahead."""
+        if tuple(steps) == (1,):
+
+            def one_step(network: ElmanParameters, block: BoolArray) -> Array:
+                # a network that runs away is as bad as can be, not an error
+                with np.errstate(all="ignore"):
+                    outputs = self._outputs(network, rows)[0]
+                    losses = ((rows.targets - outputs)[block & rows.is_observed] ** 2).mean(axis=1)
+                return np.nan_to_num(losses, nan=np.inf)
+
+            return one_step
+
+        units = Standardizer.identity(rows.targets.shape[1]), Standardizer.identity(0)
+        exogenous = rows.inputs[:, self.layout.n_from_y(rows.targets.shape[1]) :]
+        sequence = np.searchsorted(rows.starts, np.arange(len(rows.inputs)), side="right") - 1
+        place = np.arange(len(rows.inputs)) - np.asarray(rows.starts)[sequence]
+
+        def several_steps(network: ElmanParameters, block: BoolArray) -> Array:
+            model = Model(
+                self.layout, self.sigma, *units, (network,), "mean", bounds_of(rows.targets)
+            )
+            states = model.states(rows.inputs, rows.starts)
+            # with all their lags among the rows
+            origins = np.flatnonzero(block & (place >= max(self.layout.memory, 1)))
+            errors = rolling_errors(
+                model, states, rows.targets, exogenous, rows.starts, origins, max(steps)
+            )
+            return np.concatenate([(errors[step - 1] ** 2).mean(axis=1) for step in steps])
+
+        return several_steps

@@ -1,0 +1,112 @@
+"""A trained network, or several, with all that a forecast needs: arrays in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sktime_alm.features import InputLayout, Standardizer, carried_forward
+from sktime_alm.solver import ElmanParameters
+from sktime_alm.solver._typing import Array
+from sktime_alm.solver.activations import Activation
+from sktime_alm.solver.elman import rollout
+
+COMBINATIONS: dict[str, Callable[..., Array]] = {"mean": np.mean, "median": np.median}
+# how many times the range of the training rows a forecast may lie outside of it
+_REACH = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Networks on standardised inputs, and how their outputs become one forecast.
+
+    Attributes
+    ----------
+    layout : InputLayout
+    sigma : Activation
+    y_scaler, X_scaler : Standardizer
+        From original to standardised units, those of all arrays below.
+    networks : tuple of ElmanParameters
+    ensemble : {"mean", "median"}
+        How the outputs of several networks are combined.
+    bounds : array of shape (2, m)
+        Least and largest values that a forecast takes.
+    """
+
+    layout: InputLayout
+    sigma: Activation
+    y_scaler: Standardizer
+    X_scaler: Standardizer
+    networks: tuple[ElmanParameters, ...]
+    ensemble: str
+    bounds: Array
+
+    def inputs(self, y: Array, X: Array, starts: Sequence[int]) -> Array:
+        """Inputs of each row, from y and X in original units."""
+        return self.layout.rows(self.y_scaler.transform(y), self.X_scaler.transform(X), starts)
+
+    def states(
+        self, inputs: Array, starts: Sequence[int] = (0,), initial: Sequence[Array] | None = None
+    ) -> list[Array]:
+        """The hidden states of each network, of shape (T, r).
+
+        ``initial`` holds those before the first row of each sequence, zeros if not given.
+        """
+        before: Sequence[Array | None] = initial or [None] * len(self.networks)
+        return [
+            rollout(network, self.sigma, inputs, starts, state)[1]
+            for network, state in zip(self.networks, before, strict=True)
+        ]
+
+    def outputs(self, inputs: Array, states: Sequence[Array]) -> list[Array]:
+        """The outputs of each network, of shape (T, m)."""
+        pairs = zip(self.networks, states, strict=True)
+        return [network.outputs(state, inputs) for network, state in pairs]
+
+    def combined(self, outputs: Sequence[Array]) -> Array:
+        """One forecast from those of each network."""
+        return COMBINATIONS[self.ensemble](outputs, axis=0)
+
+    def forecast(self, states: Sequence[Array], y: Array, exogenous: Array) -> Array:
+        """Forecasts of the steps after the rows of y, of shape (n_steps, m).
+
+        Parameters
+        ----------
+        states : sequence of arrays of shape (r,)
+            The hidden state of each network after the last row of y.
+        y : array of shape (T, m)
+        exogenous : array of shape (n_steps, n_exog_lags n)
+        """
+        noise = np.zeros((1, len(exogenous), len(self.y_scaler.mean)))
+        paths = [
+            self._paths(network, state, y, exogenous, noise)[0]
+            for network, state in zip(self.networks, states, strict=True)
+        ]
+        return self.combined(paths)
+
+    def paths(self, states: Sequence[Array], y: Array, exogenous: Array, noise: Array) -> Array:
+        """Simulated paths of the shape of the noise, (n_paths, n_steps, m).
+
+        The networks take equal shares of the paths, which then differ as they do.
+        """
+        shares = np.array_split(noise, len(self.networks))
+        triples = zip(self.networks, states, shares, strict=True)
+        return np.concatenate(
+            [self._paths(network, state, y, exogenous, share) for network, state, share in triples]
+        )
+
+    def _paths(
+        self, network: ElmanParameters, state: Array, y: Array, exogenous: Array, noise: Array
+    ) -> Array:
+        return self.layout.simulate(
+            network, self.sigma, state, carried_forward(y), exogenous, noise, self.bounds
+        )
+
+
+def bounds_of(y: Array) -> Array:
+    """The bounds of forecasts: some times the range of y beyond its least and largest values."""
+    least, largest = np.nanmin(y, axis=0), np.nanmax(y, axis=0)
+    margin = _REACH * (largest - least)
+    return np.array([least - margin, largest + margin])

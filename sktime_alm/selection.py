@@ -1,0 +1,222 @@
+"""The choice of the penalties: forecasts of rows that follow the training rows in time.
+
+The rows of the training window are cut at several origins. Up to each a model is trained,
+whose loss on the rows up to the next one counts. The penalty of the linear skip is chosen
+first, for the ridge regression alone; then that of the network, on a path from strong to
+weak, whose first point is the ridge regression itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization, train
+from sktime_alm.solver._typing import Array, BoolArray
+from sktime_alm.solver.training import linear_model, seed_sequence
+
+# where the training rows end, as shares of all: three origins, the last block ends with the rows
+ORIGINS = (0.55, 0.7, 0.85, 1.0)
+# The penalties ||D||^2 is weighted by. The weakest leaves a trend to its slope, the strongest
+# leaves little but the mean.
+SKIP_PENALTIES = tuple(10.0 ** np.arange(-8.0, 1.1, 0.5))
+# The strengths alpha over r sqrt(n m), which makes the penalty of a unit a multiple of |a| |v|
+# that does not depend on the sizes. From the first on the units are dead on most data.
+NETWORK_STRENGTHS = tuple(0.1 * 4.0 ** -np.arange(7.0))
+# the path ends when so many points in a row are worse than the best one
+_PATIENCE = 2
+# a path is for comparison: its fits need not be as exact as the last one
+_MAX_ITER = 10
+# fewer rows say too little about a network
+_FEWEST_ROWS = 30
+# a unit whose weights are smaller is dead, and would stay so
+_DEAD = 1e-6
+
+Losses = Callable[[ElmanParameters, BoolArray], Array]
+
+
+class Candidate(NamedTuple):
+    """A point of the path.
+
+    Attributes
+    ----------
+    alpha : float
+        Strength of the network's penalty; infinite for the ridge regression.
+    skip_alpha : float
+        Strength of the linear skip's penalty; NaN without one.
+    loss : float
+        Mean loss of the forecasts of all rows that follow an origin.
+    excess, standard_error : float
+        Mean and standard error of the difference to the losses of the best point.
+    """
+
+    alpha: float
+    skip_alpha: float
+    loss: float
+    excess: float = 0.0
+    standard_error: float = 0.0
+
+
+class Origin(NamedTuple):
+    """A cut of the rows: those to train on, with the starts among them, and those to forecast."""
+
+    rows: BoolArray
+    starts: tuple[int, ...]
+    following: BoolArray
+
+
+def make_origins(position: Array, starts: Sequence[int], is_observed: BoolArray) -> list[Origin]:
+    """Cut the rows by their place in their series, as shares of its length.
+
+    Parameters
+    ----------
+    position : array of shape (T,)
+        From 0, the first row of a series, to below 1.
+    starts : sequence of int
+        First rows of the sequences.
+    is_observed : array of shape (T,)
+        Whether a row has targets.
+    """
+    is_start = np.zeros(len(position), dtype=bool)
+    is_start[list(starts)] = True
+    origins = []
+    for share, following in pairwise(ORIGINS):
+        rows = position < share
+        block = (position >= share) & (position < following) & is_observed
+        if (rows & is_observed).sum() >= 2 and block.any():
+            origins.append(Origin(rows, tuple(np.flatnonzero(is_start[rows])), block))
+    return origins
+
+
+def choose_skip_alpha(
+    X: Array, Y: Array, origins: Sequence[Origin], hidden_size: int, losses: Losses
+) -> tuple[float, list[Candidate]]:
+    """The strength of the linear skip's penalty, for the ridge regression alone."""
+    n_entries = X.shape[1] * Y.shape[1]
+    path = [n_entries * penalty for penalty in SKIP_PENALTIES]
+    found = [
+        np.concatenate(
+            [
+                losses(_ridge(X, Y, origin, hidden_size, skip_alpha), origin.following)
+                for origin in origins
+            ]
+        )
+        for skip_alpha in path
+    ]
+    candidates = _compared([(np.inf, skip_alpha) for skip_alpha in path], found)
+    return min(candidates, key=lambda candidate: candidate.loss).skip_alpha, candidates
+
+
+def _ridge(
+    X: Array, Y: Array, origin: Origin, hidden_size: int, skip_alpha: float | None
+) -> ElmanParameters:
+    rows = origin.rows
+    shape = X.shape[1], hidden_size, Y.shape[1]
+    penalties = Regularization.scaled(1.0, *shape, skip_alpha=skip_alpha)
+    problem = ElmanProblem(X[rows], Y[rows], penalties, linear_skip=skip_alpha is not None)
+    return linear_model(problem, hidden_size)
+
+
+def choose_alpha(
+    X: Array,
+    Y: Array,
+    origins: Sequence[Origin],
+    losses: Losses,
+    rule: str,
+    *,
+    hidden_size: int,
+    skip_alpha: float | None,
+    random_state: Any,
+    **options: Any,
+) -> tuple[float, list[Candidate]]:
+    """The strength of the network's penalty; infinite where a ridge regression does as well.
+
+    Parameters
+    ----------
+    X, Y : arrays of shape (T, n) and (T, m)
+    origins : sequence of Origin
+    losses : callable
+        The losses of a network's forecasts of some rows.
+    rule : {"best", "one_se"}
+        Take the strength of the smallest loss, or the largest one whose loss is within one
+        standard error, of the difference, of the smallest.
+    hidden_size : int
+    skip_alpha : float, optional
+        None without a linear skip.
+    random_state : int, numpy Generator or RandomState, optional
+    **options
+        Further arguments of :func:`sktime_alm.solver.train`.
+    """
+    scale = hidden_size * np.sqrt(X.shape[1] * Y.shape[1])
+    generator = np.random.default_rng(seed_sequence(random_state))
+    networks = [_ridge(X, Y, origin, hidden_size, skip_alpha) for origin in origins]
+    alphas, found, n_worse = [], [], 0
+    if skip_alpha is not None:
+        alphas, found = [np.inf], [_losses_of(networks, origins, losses)]
+    for alpha in (scale * strength for strength in NETWORK_STRENGTHS):
+        networks = [
+            train(
+                X[origin.rows],
+                Y[origin.rows],
+                hidden_size,
+                alpha=alpha,
+                starts=origin.starts,
+                initial=_revived(network, generator),
+                linear_skip=skip_alpha is not None,
+                skip_alpha=skip_alpha or 0.0,
+                **{**options, "max_iter": _MAX_ITER, "polish": False},
+            ).parameters
+            for origin, network in zip(origins, networks, strict=True)
+        ]
+        alphas.append(alpha)
+        found.append(_losses_of(networks, origins, losses))
+        best = min(range(len(found)), key=lambda k: found[k].mean())
+        is_alive = any(network.A.any() for network in networks)
+        n_worse = n_worse + 1 if is_alive and best < len(found) - 1 else 0
+        if n_worse == _PATIENCE:
+            break
+    strength = np.nan if skip_alpha is None else skip_alpha
+    candidates = _compared([(alpha, strength) for alpha in alphas], found)
+    if rule == "one_se":
+        within = [c for c in candidates if c.excess <= c.standard_error]
+        return max(c.alpha for c in within), candidates
+    return min(candidates, key=lambda candidate: candidate.loss).alpha, candidates
+
+
+def is_enough(n_rows: int) -> bool:
+    """Whether so many rows can tell networks apart."""
+    return n_rows >= _FEWEST_ROWS
+
+
+def _losses_of(
+    networks: Sequence[ElmanParameters], origins: Sequence[Origin], losses: Losses
+) -> Array:
+    pairs = zip(networks, origins, strict=True)
+    return np.concatenate([losses(network, origin.following) for network, origin in pairs])
+
+
+def _compared(strengths: Sequence[tuple[float, float]], losses: Sequence[Array]) -> list[Candidate]:
+    best = min(losses, key=np.mean)
+    return [
+        Candidate(
+            *pair,
+            float(loss.mean()),
+            float((loss - best).mean()),
+            float((loss - best).std() / np.sqrt(len(loss))),
+        )
+        for pair, loss in zip(strengths, losses, strict=True)
+    ]
+
+
+def _revived(network: ElmanParameters, generator: np.random.Generator) -> ElmanParameters:
+    """The network with small weights drawn anew for its dead units, which no descent revives."""
+    is_dead = np.abs(network.A).max(axis=0) <= _DEAD
+    A, W, V = network.A.copy(), network.W.copy(), network.V.copy()
+    A[:, is_dead] = generator.normal(0.0, 0.1, A[:, is_dead].shape)
+    V[is_dead] = generator.normal(0.0, 0.1, V[is_dead].shape)
+    W[is_dead] = generator.normal(0.0, 0.1, W[is_dead].shape)
+    return replace(network, A=A, W=W, V=V, b=np.where(is_dead, 0.0, network.b))

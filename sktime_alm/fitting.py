@@ -51,7 +51,7 @@ class Rows(NamedTuple):
     starts : tuple of int
         First rows of the sequences.
     position : array of shape (T,)
-        The place of a row in its series, from 0 to below 1.
+        The place of a row in its series, from above 0 to 1.
     """
 
     inputs: Array
@@ -188,7 +188,7 @@ class Trainer:
             # no penalty is without bounds: the regression alone, at which training rests
             arguments |= {"alpha": 1.0, "method": "safeguarded"}
             first = [self._regression(rows, arguments["skip_alpha"])]
-        kept = rows.position < 1.0 - self.held_out_share
+        kept = rows.position <= 1.0 - self.held_out_share
         if self.held_out_share > 0.0:
             arguments |= self._early_stopping(rows, kept)
         is_start = np.zeros(len(kept), dtype=bool)

@@ -200,7 +200,7 @@ class ALMElmanForecaster(BaseForecaster):
     **Missing values.** A row in which y is missing (NaN), even in one of several columns, has no
     part in the loss; the hidden state runs on, and the last value seen stands in for the missing
     one among the inputs. Where time steps are missing in the index of ``fit`` or ``update``, the
-    series begins anew: neither the state nor lags reach over the gap.
+    series begins anew: neither the state nor lags reach over the gap. ``update`` warns of it.
 
     **Stability.** Recurrent weights are kept contractive in training (a spectral norm of W of
     at most 0.98; not by ``method="paper"``), so that the state forgets, and forecasts are cut
@@ -224,7 +224,7 @@ class ALMElmanForecaster(BaseForecaster):
     outputs, to each of which it adds a row of the training errors, drawn with replacement
     and for all outputs together. These are centred, and inflated by sqrt(T / (T - p)) for
     the p degrees of freedom that training took of the T rows: those of the ridge regression
-    of the readout on the hidden states. What the hidden layer took is not counted, nor is
+    of the readout on the hidden states and, with a linear skip, the inputs. What the hidden layer took is not counted, nor is
     that the weights are estimates or that the series may change: its 90 % intervals of
     monthly volatility held 73 to 85 % of the values of later years. Check yours in a
     backtest. "conformal" makes no model of the errors: a network trained on the first two
@@ -466,6 +466,12 @@ class ALMElmanForecaster(BaseForecaster):
         n_before = len(self._seen_y)
         joined = self._seen_y.index[-1:].append(new_y.index)
         gaps = _after_gaps(joined, self._frequency)
+        if gaps:
+            warnings.warn(
+                f"Time steps are missing in y before {joined[gaps[0]]}: the hidden state and the "
+                "lags begin anew there.",
+                stacklevel=2,
+            )
         self._starts += tuple(n_before - 1 + row for row in gaps)
         self._seen_y = pd.concat([self._seen_y, new_y])
         self._seen_X = pd.concat([self._seen_X, new_X])
@@ -687,7 +693,7 @@ class ALMElmanForecaster(BaseForecaster):
         inputs = self._layout.rows(targets, X_scaler.transform(X.to_numpy()), starts)
         # the first rows lack lags, and would teach the network that y begins at its mean
         full, first = self._full_rows(starts, len(y))
-        position = np.arange(len(full)) / max(len(full), 1)
+        position = np.arange(1, len(full) + 1) / max(len(full), 1)
         return Rows(inputs[full], targets[full], first, position), y_scaler, X_scaler
 
     def _rows_of_instance(self, y: pd.DataFrame, X: pd.DataFrame) -> Rows:
@@ -996,18 +1002,21 @@ class ALMElmanForecaster(BaseForecaster):
         """Parameters for sktime's estimator checks: small and quick to fit."""
         quick = {"max_iter": 2, "solver_options": {"max_inner_iter": 2}, "random_state": 0}
         return [
-            {"hidden_size": 2, **quick},
+            {"hidden_size": 2, "alpha": 1.0, "skip_alpha": 0.1, **quick},
             {
                 "hidden_size": 3,
                 "activation": "elu",
                 "lags": [2],
                 "window_means": (1, 3),
+                "linear_skip": False,
                 "alpha": 0.1,
                 "initialization": "glorot",
                 "n_init": 2,
+                "ensemble": "median",
                 "standardize": False,
                 **quick,
             },
+            {"hidden_size": 2, "early_stopping": True, **quick},
         ]
 
 

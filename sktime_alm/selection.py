@@ -75,7 +75,7 @@ def make_origins(position: Array, starts: Sequence[int], is_observed: BoolArray)
     Parameters
     ----------
     position : array of shape (T,)
-        From 0, the first row of a series, to below 1.
+        From above 0 to 1, the last row of a series.
     starts : sequence of int
         First rows of the sequences.
     is_observed : array of shape (T,)
@@ -85,8 +85,8 @@ def make_origins(position: Array, starts: Sequence[int], is_observed: BoolArray)
     is_start[list(starts)] = True
     origins = []
     for share, following in pairwise(ORIGINS):
-        rows = position < share
-        block = (position >= share) & (position < following) & is_observed
+        rows = position <= share
+        block = (position > share) & (position <= following) & is_observed
         if (rows & is_observed).sum() >= 2 and block.any():
             origins.append(Origin(rows, tuple(np.flatnonzero(is_start[rows])), block))
     return origins
@@ -218,5 +218,5 @@ def _revived(network: ElmanParameters, generator: np.random.Generator) -> ElmanP
     A, W, V = network.A.copy(), network.W.copy(), network.V.copy()
     A[:, is_dead] = generator.normal(0.0, 0.1, A[:, is_dead].shape)
     V[is_dead] = generator.normal(0.0, 0.1, V[is_dead].shape)
-    W[is_dead] = generator.normal(0.0, 0.1, W[is_dead].shape)
+    W[is_dead], W[:, is_dead] = 0.0, 0.0  # the descent finds them, from the others
     return replace(network, A=A, W=W, V=V, b=np.where(is_dead, 0.0, network.b))

@@ -70,10 +70,10 @@ def record_training(monkeypatch):
     calls = []
 
     def spy(inputs, targets, **arguments):
-        calls.append((inputs, arguments["initial"]))
+        calls.append((inputs, arguments.get("initial")))
         return train(inputs, targets, **arguments)
 
-    monkeypatch.setattr("sktime_alm.forecaster.train", spy)
+    monkeypatch.setattr("sktime_alm.fitting.train", spy)
     return calls
 
 

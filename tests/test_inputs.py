@@ -198,8 +198,8 @@ def test_X_that_is_not_finite_while_y_is_seen_is_refused_by_name():
     expected = forecaster.predict(fh=[1])
     with pytest.raises(ValueError, match="X must be finite, found nan in column 'x0' at 2002-12"):
         forecaster.update(Y[34:36], spoiled(35, np.nan), update_params=False)
-    with pytest.raises(ValueError, match="y must be finite, found nan in column 'y0' at 2002-12"):
-        forecaster.update(spoiled(35, np.nan, Y)[34:36], X, update_params=False)
+    with pytest.raises(ValueError, match="y must be finite, found inf in column 'y0' at 2002-12"):
+        forecaster.update(spoiled(35, np.inf, Y)[34:36], X, update_params=False)
     pd.testing.assert_frame_equal(forecaster.predict(fh=[1]), expected)
 
 

@@ -1,6 +1,7 @@
 """Quantiles, intervals and variances: known answers, labels, determinism, bad input."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -42,8 +43,8 @@ def test_errors_of_a_ridge_regression_are_inflated_to_the_size_of_the_noise():
     h, penalties = rng.normal(size=(T, r)), np.full(r + 1, 0.1)
     Z = np.column_stack([h, np.ones(T)])
     hat = Z @ np.linalg.solve(Z.T @ Z + T * np.diag(penalties), Z.T)
-    assert effective_parameters(h, penalties) == pytest.approx(np.trace(hat))
-    assert effective_parameters(h, np.zeros(r + 1)) == pytest.approx(r + 1)
+    assert effective_parameters(Z, penalties) == pytest.approx(np.trace(hat))
+    assert effective_parameters(Z, np.zeros(r + 1)) == pytest.approx(r + 1)
     noise = rng.normal(size=(T, 4000))
     fit = Z @ np.linalg.lstsq(Z, noise, rcond=None)[0]
     assert as_new_errors(noise - fit, r + 1).var() == pytest.approx(1.0, rel=0.01)
@@ -184,6 +185,7 @@ def test_bad_input_is_refused_by_name():
         fitted().predict_var(fh=[1], X=LONG_X, cov=True)
     forecaster = ALMElmanForecaster(**FAST).fit(Y)
     p = forecaster.parameters_
-    forecaster.parameters_ = ElmanParameters(p.A, np.full((3, 3), 1e3), p.V, p.b + 1.0, p.c)
+    wild = ElmanParameters(p.A, np.full((3, 3), 1e3), p.V, p.b + 1.0, p.c)
+    forecaster._model = replace(forecaster._model, networks=(wild,))
     with pytest.raises(ValueError, match="overflow at step"):
         forecaster.predict_quantiles(fh=[300])

@@ -60,7 +60,9 @@ def polish(
     def objective_and_gradient(variables: Array) -> tuple[float, Array]:
         nonlocal best, n_steps
         n_steps += 1
-        found = iterate_at(problem, hidden_layer(variables), steepest)
+        layer, found = hidden_layer(variables), None
+        if problem.admits(layer[:, : len(layer)]):
+            found = iterate_at(problem, layer, steepest)
         if found is None:
             return _OVERFLOWN * max(1.0, iterate.objective), np.zeros_like(variables)
         if found.objective < best.objective:

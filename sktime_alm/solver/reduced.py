@@ -56,9 +56,7 @@ class Iterate(NamedTuple):
 
 
 def evaluate(problem: ElmanProblem, hidden_layer: Array) -> Trial | None:
-    """Roll out B and find its best readout; None where R is infinite."""
-    if not problem.admits(hidden_layer[:, : len(hidden_layer)]):
-        return None
+    """Roll out B and find its best readout; None if the network overflows."""
     if not hasattr(problem.sigma, "kernel"):
         return _evaluate_states(problem, hidden_layer, *problem.rollout_of(hidden_layer))
     reg, r = problem.regularization, len(hidden_layer)

@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.linalg import eigvalsh, svd
 
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver._validation import check_count, check_matrix, check_nonnegative
@@ -285,10 +286,13 @@ class ElmanProblem:
     def admits(self, W: Array) -> bool:
         """Whether the spectral norm of W is at most ``max_recurrence``, up to rounding."""
         limit = (1.0 + 1e-9) * self.max_recurrence
-        # the Frobenius norm, a bound on the spectral one, costs next to nothing
-        if limit == np.inf or _squared_norm(np.ascontiguousarray(W)) <= limit**2:
+        if limit == np.inf:
             return True
-        return bool(np.isfinite(W).all() and np.linalg.norm(W, 2) <= limit)
+        # the Frobenius norm, a bound on the spectral one, costs next to nothing
+        squares = float(np.einsum("ij,ij->", W, W))
+        if not np.isfinite(squares):
+            return False
+        return squares <= limit**2 or bool(eigvalsh(W @ W.T)[-1] <= limit**2)
 
     def contracted(self, hidden_layer: Array) -> Array:
         """[W V b] with the nearest W that is admitted: its singular values are cut off."""
@@ -296,7 +300,7 @@ class ElmanProblem:
         W = hidden_layer[:, :r]
         if self.admits(W) or not np.isfinite(W).all():
             return hidden_layer
-        left, values, right = np.linalg.svd(W)
+        left, values, right = svd(W)
         nearest = (left * np.minimum(values, self.max_recurrence)) @ right
         return np.hstack([nearest, hidden_layer[:, r:]])
 

@@ -103,12 +103,17 @@ def _line_search(
     The weak Wolfe conditions, found by doubling and bisection, which kinks do not disturb
     (Lewis and Overton, 2013). None if R does not fall.
     """
+    # the ball of the recurrent weights is convex: short of a point in it the way is free
+    end = problem.contracted(iterate.hidden_layer + direction)
+    direction = end - iterate.hidden_layer
     slope = float(np.vdot(iterate.gradient, direction))
     if not slope < 0.0:
         return None
     found, length, low, high = None, 1.0, 0.0, np.inf
     for _ in range(_MAX_TRIALS):
-        trial = evaluate(problem, problem.contracted(iterate.hidden_layer + length * direction))
+        hidden_layer = iterate.hidden_layer + length * direction
+        is_admitted = length <= 1.0 or problem.admits(hidden_layer[:, : len(hidden_layer)])
+        trial = evaluate(problem, hidden_layer) if is_admitted else None
         rise = np.inf if trial is None else trial.objective - iterate.objective
         is_low = rise <= _SUFFICIENT_DECREASE * length * slope and rise < 0.0
         following = None
@@ -232,7 +237,9 @@ class Search:
 
     @classmethod
     def begin(cls, problem: ElmanProblem, initial: ElmanParameters) -> Search | None:
-        """At the rollout of initial weights with the best readout; None if it overflows."""
+        """At the rollout of initial weights with the best readout; None if R is infinite."""
+        if not problem.admits(initial.W):
+            return None
         descent = Descent.begin(problem, evaluate(problem, initial.hidden_layer))
         return None if descent is None else cls(problem, descent.iterate, descent)
 

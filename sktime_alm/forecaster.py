@@ -224,19 +224,16 @@ class ALMElmanForecaster(BaseForecaster):
     outputs, to each of which it adds a row of the training errors, drawn with replacement
     and for all outputs together. These are centred, and inflated by sqrt(T / (T - p)) for
     the p degrees of freedom that training took of the T rows: those of the ridge regression
-    of the readout on the hidden states and, with a linear skip, the inputs. What the hidden layer took is not counted, nor is
-    that the weights are estimates or that the series may change: its 90 % intervals of
-    monthly volatility held 73 to 85 % of the values of later years. Check yours in a
-    backtest. "conformal" makes no model of the errors: a network trained on the first two
-    thirds of the rows forecasts the rest, with X as it was, from each row on; the errors h
-    steps ahead are added to the forecast h steps ahead. It is at most a fit more,
-    calibrates no more than 120 steps, each on 19 errors at least, and a quantile further
-    out than its errors reach is the largest of them. Where the shorter network runs away on
-    rows that it has not seen, the intervals are too wide to be of use; a larger ``alpha``
-    or fewer inputs prevent it. ``update(update_params=True)``
-    collects the errors anew, ``update_params=False`` keeps them. In-sample the errors of
-    one step are added to the fitted value. ``predict_proba`` is the normal distribution
-    with the forecast and this variance.
+    of the readout on the hidden states and, with a linear skip, the inputs. What the hidden
+    layer took is not counted, nor is that the weights are estimates or that the series may
+    change. The networks of an ensemble take equal shares of the paths. "conformal" makes no
+    model of the errors: a network trained on the first two thirds of the rows forecasts the
+    rest, with X as it was, from each row on; the errors h steps ahead are added to the
+    forecast h steps ahead. It is at most a fit more, calibrates no more than 120 steps, each
+    on 19 errors at least, and a quantile further out than its errors reach is the largest of
+    them. ``update(update_params=True)`` collects the errors anew, ``update_params=False``
+    keeps them. In-sample the errors of one step are added to the fitted value.
+    ``predict_proba`` is the normal distribution with the forecast and this variance.
 
     References
     ----------

@@ -4,6 +4,9 @@ The rows of the training window are cut at several origins. Up to each a model i
 whose loss on the rows up to the next one counts. The penalty of the linear skip is chosen
 first, for the ridge regression alone; then that of the network, on a path from strong to
 weak, whose first point is the ridge regression itself.
+
+Against a loss that is a mean over the rows, the same belief about the weights is a penalty
+that falls with their number: where fewer rows are trained on, the strengths are raised.
 """
 
 from __future__ import annotations
@@ -19,14 +22,15 @@ from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization, tra
 from sktime_alm.solver._typing import Array, BoolArray
 from sktime_alm.solver.training import linear_model, seed_sequence
 
-# where the training rows end, as shares of all: three origins, the last block ends with the rows
-ORIGINS = (0.55, 0.7, 0.85, 1.0)
+# where the training rows end, as shares of all; the last block ends with the rows
+SKIP_ORIGINS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+NETWORK_ORIGINS = (0.55, 0.7, 0.85, 1.0)
 # The penalties ||D||^2 is weighted by. The weakest leaves a trend to its slope, the strongest
 # leaves little but the mean.
 SKIP_PENALTIES = tuple(10.0 ** np.arange(-8.0, 1.1, 0.5))
 # The strengths alpha over r sqrt(n m), which makes the penalty of a unit a multiple of |a| |v|
-# that does not depend on the sizes. From the first on the units are dead on most data.
-NETWORK_STRENGTHS = tuple(0.1 * 4.0 ** -np.arange(7.0))
+# that does not depend on the sizes. At the first the units are dead on most data.
+NETWORK_STRENGTHS = tuple(0.4 * 4.0 ** -np.arange(8.0))
 # the path ends when so many points in a row are worse than the best one
 _PATIENCE = 2
 # a path is for comparison: its fits need not be as exact as the last one
@@ -62,18 +66,34 @@ class Candidate(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """A cut of the rows: those to train on, with the starts among them, and those to forecast."""
+    """A cut of the rows: those to train on, with the starts among them, and those to forecast.
+
+    ``share`` is that of the rows to train on.
+    """
 
     rows: BoolArray
     starts: tuple[int, ...]
     following: BoolArray
+    share: float
 
 
-def make_origins(position: Array, starts: Sequence[int], is_observed: BoolArray) -> list[Origin]:
+class Choice(NamedTuple):
+    """The strength chosen, what was tried, and the chosen one's network of each origin."""
+
+    strength: float
+    candidates: tuple[Candidate, ...]
+    networks: tuple[ElmanParameters, ...]
+
+
+def make_origins(
+    shares: Sequence[float], position: Array, starts: Sequence[int], is_observed: BoolArray
+) -> list[Origin]:
     """Cut the rows by their place in their series, as shares of its length.
 
     Parameters
     ----------
+    shares : sequence of float
+        Of the rows that each origin trains on, and of those that the last one forecasts up to.
     position : array of shape (T,)
         From above 0 to 1, the last row of a series.
     starts : sequence of int
@@ -84,31 +104,29 @@ def make_origins(position: Array, starts: Sequence[int], is_observed: BoolArray)
     is_start = np.zeros(len(position), dtype=bool)
     is_start[list(starts)] = True
     origins = []
-    for share, following in pairwise(ORIGINS):
+    for share, following in pairwise(shares):
         rows = position <= share
         block = (position > share) & (position <= following) & is_observed
         if (rows & is_observed).sum() >= 2 and block.any():
-            origins.append(Origin(rows, tuple(np.flatnonzero(is_start[rows])), block))
+            first = tuple(int(row) for row in np.flatnonzero(is_start[rows]))
+            origins.append(Origin(rows, first, block, float(rows.mean())))
     return origins
 
 
 def choose_skip_alpha(
     X: Array, Y: Array, origins: Sequence[Origin], hidden_size: int, losses: Losses
-) -> tuple[float, list[Candidate]]:
+) -> Choice:
     """The strength of the linear skip's penalty, for the ridge regression alone."""
     n_entries = X.shape[1] * Y.shape[1]
     path = [n_entries * penalty for penalty in SKIP_PENALTIES]
-    found = [
-        np.concatenate(
-            [
-                losses(_ridge(X, Y, origin, hidden_size, skip_alpha), origin.following)
-                for origin in origins
-            ]
-        )
+    models = [
+        [_ridge(X, Y, origin, hidden_size, skip_alpha) for origin in origins]
         for skip_alpha in path
     ]
+    found = [_losses_of(ridges, origins, losses) for ridges in models]
     candidates = _compared([(np.inf, skip_alpha) for skip_alpha in path], found)
-    return min(candidates, key=lambda candidate: candidate.loss).skip_alpha, candidates
+    best = min(range(len(path)), key=lambda k: candidates[k].loss)
+    return Choice(path[best], candidates, tuple(models[best]))
 
 
 def _ridge(
@@ -116,7 +134,8 @@ def _ridge(
 ) -> ElmanParameters:
     rows = origin.rows
     shape = X.shape[1], hidden_size, Y.shape[1]
-    penalties = Regularization.scaled(1.0, *shape, skip_alpha=skip_alpha)
+    raised = None if skip_alpha is None else skip_alpha / origin.share
+    penalties = Regularization.scaled(1.0, *shape, skip_alpha=raised)
     problem = ElmanProblem(X[rows], Y[rows], penalties, linear_skip=skip_alpha is not None)
     return linear_model(problem, hidden_size)
 
@@ -132,7 +151,7 @@ def choose_alpha(
     skip_alpha: float | None,
     random_state: Any,
     **options: Any,
-) -> tuple[float, list[Candidate]]:
+) -> Choice:
     """The strength of the network's penalty; infinite where a ridge regression does as well.
 
     Parameters
@@ -154,25 +173,26 @@ def choose_alpha(
     scale = hidden_size * np.sqrt(X.shape[1] * Y.shape[1])
     generator = np.random.default_rng(seed_sequence(random_state))
     networks = [_ridge(X, Y, origin, hidden_size, skip_alpha) for origin in origins]
-    alphas, found, n_worse = [], [], 0
+    alphas, models, found, n_worse = [], [], [], 0
     if skip_alpha is not None:
-        alphas, found = [np.inf], [_losses_of(networks, origins, losses)]
+        alphas, models, found = [np.inf], [networks], [_losses_of(networks, origins, losses)]
     for alpha in (scale * strength for strength in NETWORK_STRENGTHS):
         networks = [
             train(
                 X[origin.rows],
                 Y[origin.rows],
                 hidden_size,
-                alpha=alpha,
+                alpha=alpha / origin.share,
                 starts=origin.starts,
                 initial=_revived(network, generator),
                 linear_skip=skip_alpha is not None,
-                skip_alpha=skip_alpha or 0.0,
+                skip_alpha=(skip_alpha or 0.0) / origin.share,
                 **{**options, "max_iter": _MAX_ITER, "polish": False},
             ).parameters
             for origin, network in zip(origins, networks, strict=True)
         ]
         alphas.append(alpha)
+        models.append(networks)
         found.append(_losses_of(networks, origins, losses))
         best = min(range(len(found)), key=lambda k: found[k].mean())
         is_alive = any(network.A.any() for network in networks)
@@ -181,10 +201,11 @@ def choose_alpha(
             break
     strength = np.nan if skip_alpha is None else skip_alpha
     candidates = _compared([(alpha, strength) for alpha in alphas], found)
+    chosen = min(range(len(candidates)), key=lambda k: candidates[k].loss)
     if rule == "one_se":
-        within = [c for c in candidates if c.excess <= c.standard_error]
-        return max(c.alpha for c in within), candidates
-    return min(candidates, key=lambda candidate: candidate.loss).alpha, candidates
+        # the path goes from strong to weak
+        chosen = next(k for k, c in enumerate(candidates) if c.excess <= c.standard_error)
+    return Choice(alphas[chosen], candidates, tuple(models[chosen]))
 
 
 def is_enough(n_rows: int) -> bool:
@@ -199,9 +220,11 @@ def _losses_of(
     return np.concatenate([losses(network, origin.following) for network, origin in pairs])
 
 
-def _compared(strengths: Sequence[tuple[float, float]], losses: Sequence[Array]) -> list[Candidate]:
+def _compared(
+    strengths: Sequence[tuple[float, float]], losses: Sequence[Array]
+) -> tuple[Candidate, ...]:
     best = min(losses, key=np.mean)
-    return [
+    return tuple(
         Candidate(
             *pair,
             float(loss.mean()),
@@ -209,7 +232,7 @@ def _compared(strengths: Sequence[tuple[float, float]], losses: Sequence[Array])
             float((loss - best).std() / np.sqrt(len(loss))),
         )
         for pair, loss in zip(strengths, losses, strict=True)
-    ]
+    )
 
 
 def _revived(network: ElmanParameters, generator: np.random.Generator) -> ElmanParameters:

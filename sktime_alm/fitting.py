@@ -14,6 +14,7 @@ from sktime_alm.model import COMBINATIONS, Model, bounds_of
 from sktime_alm.selection import (
     Candidate,
     Losses,
+    Origin,
     choose_alpha,
     choose_skip_alpha,
     is_enough,
@@ -27,7 +28,7 @@ from sktime_alm.solver import (
     Status,
     train,
 )
-from sktime_alm.solver._typing import Array, BoolArray
+from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.elman import rollout
 from sktime_alm.solver.result import Callback
@@ -75,6 +76,13 @@ class Rows(NamedTuple):
     def is_observed(self) -> BoolArray:
         """Whether no target of a row is missing."""
         return np.asarray(~np.isnan(self.targets).any(axis=1))
+
+    @property
+    def place(self) -> IntArray:
+        """Number of rows before a row in its sequence."""
+        row = np.arange(len(self.inputs))
+        sequence = np.searchsorted(self.starts, row, side="right") - 1
+        return np.asarray(row - np.asarray(self.starts)[sequence])
 
 
 class Penalties(NamedTuple):
@@ -138,7 +146,7 @@ class Trainer:
         ``steps`` are those that the forecasts are judged by.
         """
         origins = make_origins(rows.position, rows.starts, rows.is_observed)
-        losses = self._losses(rows, steps)
+        losses = self._losses(rows, self._judged(rows, origins, steps))
         path: list[Candidate] = []
         if not self.linear_skip:
             skip_alpha = np.nan
@@ -277,6 +285,23 @@ class Trainer:
         errors = (rows.targets - outputs)[rows.is_observed]
         return as_new_errors(errors, effective_parameters(Z, l2))
 
+    def _has_lags(self, rows: Rows) -> BoolArray:
+        """Whether all lags of a row, and the state before it, come from the rows."""
+        return np.asarray(rows.place >= max(self.layout.memory, 1))
+
+    def _judged(
+        self, rows: Rows, origins: Sequence[Origin], steps: Sequence[int]
+    ) -> tuple[int, ...]:
+        """The steps that some forecast within the rows can be judged by; 1 if there are none."""
+        is_first = self._has_lags(rows) & np.any([o.following for o in origins], axis=0)
+        place, observed = rows.place, np.flatnonzero(rows.is_observed)
+
+        def is_judged(step: int) -> bool:
+            last = observed[place[observed] >= step - 1]
+            return bool(is_first[last - (step - 1)].any())
+
+        return tuple(step for step in steps if is_judged(step)) or (1,)
+
     def _losses(self, rows: Rows, steps: Sequence[int]) -> Losses:
         """Squared errors of a network's forecasts of some rows, so many steps ahead."""
         if tuple(steps) == (1,):
@@ -292,16 +317,14 @@ class Trainer:
 
         units = Standardizer.identity(rows.targets.shape[1]), Standardizer.identity(0)
         exogenous = rows.inputs[:, self.layout.n_from_y(rows.targets.shape[1]) :]
-        sequence = np.searchsorted(rows.starts, np.arange(len(rows.inputs)), side="right") - 1
-        place = np.arange(len(rows.inputs)) - np.asarray(rows.starts)[sequence]
+        is_origin = self._has_lags(rows)
 
         def several_steps(network: ElmanParameters, block: BoolArray) -> Array:
             model = Model(
                 self.layout, self.sigma, *units, (network,), "mean", bounds_of(rows.targets)
             )
             states = model.states(rows.inputs, rows.starts)
-            # with all their lags among the rows
-            origins = np.flatnonzero(block & (place >= max(self.layout.memory, 1)))
+            origins = np.flatnonzero(block & is_origin)
             errors = rolling_errors(
                 model, states, rows.targets, exogenous, rows.starts, origins, max(steps)
             )

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sktime_alm.features import InputLayout, Standardizer
-from sktime_alm.intervals import as_new_errors, effective_parameters, rolling_errors
+from sktime_alm.intervals import (
+    Situation,
+    as_new_errors,
+    effective_parameters,
+    forecast_errors,
+    path_variances,
+    situations,
+    stretch_factors,
+)
 from sktime_alm.model import COMBINATIONS, Model, bounds_of
 from sktime_alm.selection import (
+    NETWORK_ORIGINS,
+    SKIP_ORIGINS,
     Candidate,
+    Judge,
     Losses,
     Origin,
     choose_alpha,
@@ -39,6 +50,8 @@ from sktime_alm.solver.training import linear_model
 _MAX_RECURRENCE = 0.98
 # where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more
 _LIGHT_SKIP_PENALTY = 1e-4
+# the steps at which paths are held against errors, and the rows and paths this is done with
+_N_STRETCHED, _N_SAMPLED, _N_PATHS = 24, 10, 200
 
 
 class Rows(NamedTuple):
@@ -86,11 +99,16 @@ class Rows(NamedTuple):
 
 
 class Penalties(NamedTuple):
-    """The strengths of the penalties, and what was tried to find them."""
+    """The strengths of the penalties, what was tried to find them, and the models of the best.
+
+    ``judges`` were each trained on the rows before an origin; there are none where nothing was
+    chosen.
+    """
 
     alpha: float
     skip_alpha: float
-    path: tuple[Candidate, ...]
+    path: tuple[Candidate, ...] = ()
+    judges: tuple[Judge, ...] = ()
 
 
 class Fit(NamedTuple):
@@ -104,14 +122,18 @@ class Fit(NamedTuple):
         Those that forecast.
     spread : array of shape (m,)
         How much the starts differ; NaN with a single one.
-    errors : array of shape (T, m)
-        Errors one step ahead of the rows trained on, as large as those on new rows.
+    errors : array of shape (n, m)
+        Errors one step ahead, as large as those on new rows.
+    stretch : array of shape (n_steps, m)
+        How much wider than simulated paths the errors so many steps ahead are; the last row
+        stands for all further steps.
     """
 
     result: ALMResult
     networks: tuple[ElmanParameters, ...]
     spread: Array
     errors: Array
+    stretch: Array
 
 
 @dataclass(frozen=True)
@@ -145,33 +167,41 @@ class Trainer:
 
         ``steps`` are those that the forecasts are judged by.
         """
-        origins = make_origins(rows.position, rows.starts, rows.is_observed)
-        losses = self._losses(rows, self._judged(rows, origins, steps))
-        path: list[Candidate] = []
+        path: tuple[Candidate, ...] = ()
+        judges: tuple[Judge, ...] = ()
+        data = rows.position, rows.starts, rows.is_observed
+        origins = make_origins(SKIP_ORIGINS, *data)
         if not self.linear_skip:
             skip_alpha = np.nan
         elif skip_alpha == "auto" and origins:
-            skip_alpha, path = choose_skip_alpha(
-                rows.inputs, rows.targets, origins, self.hidden_size, losses
-            )
+            losses = self._losses(rows, self._judged(rows, origins, steps))
+            choice = choose_skip_alpha(rows.inputs, rows.targets, origins, self.hidden_size, losses)
+            skip_alpha, path = choice.strength, choice.candidates
+            judges = choice.judges
         elif skip_alpha == "auto":
             skip_alpha = _LIGHT_SKIP_PENALTY * rows.inputs.shape[1] * rows.targets.shape[1]
         if alpha == "auto" and is_enough(int(rows.is_observed.sum())):
-            alpha, network_path = choose_alpha(
+            origins = make_origins(NETWORK_ORIGINS, *data)
+            choice = choose_alpha(
                 rows.inputs,
                 rows.targets,
                 origins,
-                losses,
+                self._losses(rows, self._judged(rows, origins, steps)),
                 rule,
                 hidden_size=self.hidden_size,
                 skip_alpha=float(skip_alpha) if self.linear_skip else None,
                 random_state=self.random_state,
                 **self._options,
             )
-            path += network_path
+            alpha, path = choice.strength, path + choice.candidates
+            if np.isfinite(alpha) or not judges:
+                judges = choice.judges
         elif alpha == "auto":
             alpha = np.inf if self.linear_skip else 1.0
-        return Penalties(float(alpha), float(skip_alpha), tuple(path))
+        else:
+            # the regressions say nothing about the errors of a network
+            judges = judges if np.isinf(float(alpha)) else ()
+        return Penalties(float(alpha), float(skip_alpha), path, judges)
 
     def train(
         self,
@@ -229,10 +259,10 @@ class Trainer:
                 "early_stopping needs observed rows both to train on and to hold out, found "
                 f"{kept.sum()} and {held_out.sum()}"
             )
-        losses = self._losses(rows, (1,))
 
         def held_out_loss(network: ElmanParameters) -> float:
-            return float(losses(network, held_out).mean())
+            errors = (rows.targets - self._outputs(network, rows)[0])[held_out]
+            return float(np.mean(errors**2))
 
         return {"held_out_loss": held_out_loss, "patience": self.n_iter_no_change}
 
@@ -256,7 +286,12 @@ class Trainer:
         spread = np.full(rows.targets.shape[1], np.nan)
         if len(outputs) > 1:
             spread = np.sqrt(np.mean(np.var(outputs, axis=0), axis=0))
-        return Fit(best, networks, spread, self._errors(rows, networks, penalties))
+        if penalties.judges:
+            errors, stretch = self._errors_of_judges(rows, penalties.judges)
+        else:
+            errors = self._training_errors(rows, networks, penalties)
+            stretch = np.ones((1, rows.targets.shape[1]))
+        return Fit(best, networks, spread, errors, stretch)
 
     def _rank(self, result: ALMResult) -> float:
         if self.held_out_share > 0.0:
@@ -267,7 +302,7 @@ class Trainer:
         h = rollout(network, self.sigma, rows.inputs, rows.starts)[1]
         return network.outputs(h, rows.inputs), h
 
-    def _errors(
+    def _training_errors(
         self, rows: Rows, networks: Sequence[ElmanParameters], penalties: Penalties
     ) -> Array:
         pairs = [self._outputs(network, rows) for network in networks]
@@ -302,32 +337,78 @@ class Trainer:
 
         return tuple(step for step in steps if is_judged(step)) or (1,)
 
+    def judges_of(self, rows: Rows, penalties: Penalties) -> tuple[Judge, ...]:
+        """The models that chose the penalties; where these were given, models trained alike."""
+        if penalties.judges:
+            return penalties.judges
+        alone = replace(self, n_init=1, ensemble=None, held_out_share=0.0)
+        judges = []
+        for origin in make_origins(NETWORK_ORIGINS, rows.position, rows.starts, rows.is_observed):
+            before = Rows(
+                rows.inputs[origin.rows],
+                rows.targets[origin.rows],
+                origin.starts,
+                rows.position[origin.rows],
+            )
+            share = origin.share
+            raised = Penalties(penalties.alpha / share, penalties.skip_alpha / share)
+            judges.append((origin, alone.train(before, raised, None).networks[0]))
+        return tuple(judges)
+
+    def errors_by_step(self, rows: Rows, judges: Sequence[Judge], n_steps: int) -> list[Array]:
+        """Errors of each number of steps ahead, of forecasts from the rows after an origin."""
+        errors = [
+            forecast_errors(*self._situations(judge, rows, n_steps), n_steps) for judge in judges
+        ]
+        return [np.concatenate(of_step) for of_step in zip(*errors, strict=True)]
+
+    def _errors_of_judges(self, rows: Rows, judges: Sequence[Judge]) -> tuple[Array, Array]:
+        """Errors one step ahead; how much more than paths made with them further ones spread."""
+        of_origins = [
+            (rows.targets - self._outputs(network, rows)[0])[origin.following]
+            for origin, network in judges
+        ]
+        errors = np.concatenate(of_origins)
+        errors -= errors.mean(axis=0)
+        variances = [
+            variance
+            for judge in judges
+            for variance in path_variances(
+                *self._situations(judge, rows, _N_STRETCHED, _N_SAMPLED), errors, _N_PATHS
+            )
+        ]
+        return errors, stretch_factors(self.errors_by_step(rows, judges, _N_STRETCHED), variances)
+
+    def _situations(
+        self, judge: Judge, rows: Rows, n_steps: int, n_sampled: int | None = None
+    ) -> tuple[Model, Iterator[Situation]]:
+        """Those of the rows after an origin, or of some of them, and the judge as a model."""
+        origin, network = judge
+        first = np.flatnonzero(origin.following & self._has_lags(rows))
+        if n_sampled is not None:
+            first = first[:: max(len(first) // n_sampled, 1)]
+        n_outputs = rows.targets.shape[1]
+        units = Standardizer.identity(n_outputs), Standardizer.identity(0)
+        bounds = bounds_of(rows.targets)
+        model = Model(self.layout, self.sigma, *units, (network,), "mean", bounds)
+        states = model.states(rows.inputs, rows.starts)
+        exogenous = rows.inputs[:, self.layout.n_from_y(n_outputs) :]
+        return model, situations(
+            model, states, rows.targets, exogenous, rows.starts, first, n_steps
+        )
+
     def _losses(self, rows: Rows, steps: Sequence[int]) -> Losses:
-        """Squared errors of a network's forecasts of some rows, so many steps ahead."""
-        if tuple(steps) == (1,):
+        """Squared errors of a judge's forecasts of the rows after its origin, so far ahead."""
 
-            def one_step(network: ElmanParameters, block: BoolArray) -> Array:
-                # a network that runs away is as bad as can be, not an error
-                with np.errstate(all="ignore"):
-                    outputs = self._outputs(network, rows)[0]
-                    losses = ((rows.targets - outputs)[block & rows.is_observed] ** 2).mean(axis=1)
-                return np.nan_to_num(losses, nan=np.inf)
+        def one_step(judge: Judge) -> Array:
+            origin, network = judge
+            # a network that runs away is as bad as can be, not an error
+            with np.errstate(all="ignore"):
+                errors = (rows.targets - self._outputs(network, rows)[0])[origin.following]
+                return np.nan_to_num((errors**2).mean(axis=1), nan=np.inf)
 
-            return one_step
-
-        units = Standardizer.identity(rows.targets.shape[1]), Standardizer.identity(0)
-        exogenous = rows.inputs[:, self.layout.n_from_y(rows.targets.shape[1]) :]
-        is_origin = self._has_lags(rows)
-
-        def several_steps(network: ElmanParameters, block: BoolArray) -> Array:
-            model = Model(
-                self.layout, self.sigma, *units, (network,), "mean", bounds_of(rows.targets)
-            )
-            states = model.states(rows.inputs, rows.starts)
-            origins = np.flatnonzero(block & is_origin)
-            errors = rolling_errors(
-                model, states, rows.targets, exogenous, rows.starts, origins, max(steps)
-            )
+        def several_steps(judge: Judge) -> Array:
+            errors = self.errors_by_step(rows, [judge], max(steps))
             return np.concatenate([(errors[step - 1] ** 2).mean(axis=1) for step in steps])
 
-        return several_steps
+        return one_step if tuple(steps) == (1,) else several_steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -21,13 +21,12 @@ from sktime_alm.intervals import (
     MAX_STEPS,
     MIN_ERRORS,
     draw_noise,
-    n_calibrated,
     quantiles,
-    rolling_errors,
+    stretched,
 )
 from sktime_alm.model import COMBINATIONS, Model, bounds_of
 from sktime_alm.progress import watching
-from sktime_alm.selection import Candidate
+from sktime_alm.selection import Candidate, Origin
 from sktime_alm.solver import ALMResult, ALMSettings, Certificate, ElmanParameters, Status
 from sktime_alm.solver._typing import Array, IntArray
 from sktime_alm.solver._validation import (
@@ -190,12 +189,14 @@ class ALMElmanForecaster(BaseForecaster):
     ``update(update_params=True)`` trains on all rows seen, from the present weights and with
     the penalties of ``fit``. Rows of times already seen are ignored.
 
-    **Penalties.** For "auto" the rows are cut at 55, 70 and 85 %; models trained on the rows
+    **Penalties.** For "auto" the rows are cut at some of them; models trained on the rows
     before a cut forecast those up to the next one, one step ahead, or the steps of ``fh`` if
     ``fit`` is passed one (with X as it was). First the strength of ``skip_alpha`` is chosen
-    for the ridge regression alone, then ``alpha`` on a path from strong to weak, whose first
-    point is the regression. The path starts each network at the one before, and ends when two
-    points in a row forecast worse than the best. With fewer than 30 rows no network is tried.
+    for the ridge regression alone (cuts at 40, 50, ... 90 % of the rows), then ``alpha`` (55,
+    70 and 85 %) on a path from strong to weak, whose first point is the regression. The path
+    starts each network at the one before, and ends when two points in a row forecast worse
+    than the best. A model of a share s of the rows is penalised by 1/s times the strength.
+    With fewer than 30 rows no network is tried.
 
     **Missing values.** A row in which y is missing (NaN), even in one of several columns, has no
     part in the loss; the hidden state runs on, and the last value seen stands in for the missing
@@ -221,18 +222,24 @@ class ALMElmanForecaster(BaseForecaster):
 
     **Quantiles, intervals and variances** need the same X as ``predict``. They are those of
     a sample of outcomes. "bootstrap" simulates 2000 paths of the network run on its own
-    outputs, to each of which it adds a row of the training errors, drawn with replacement
-    and for all outputs together. These are centred, and inflated by sqrt(T / (T - p)) for
-    the p degrees of freedom that training took of the T rows: those of the ridge regression
-    of the readout on the hidden states and, with a linear skip, the inputs. What the hidden
-    layer took is not counted, nor is that the weights are estimates or that the series may
-    change. The networks of an ensemble take equal shares of the paths. "conformal" makes no
-    model of the errors: a network trained on the first two thirds of the rows forecasts the
-    rest, with X as it was, from each row on; the errors h steps ahead are added to the
-    forecast h steps ahead. It is at most a fit more, calibrates no more than 120 steps, each
-    on 19 errors at least, and a quantile further out than its errors reach is the largest of
-    them. ``update(update_params=True)`` collects the errors anew, ``update_params=False``
-    keeps them. In-sample the errors of one step are added to the fitted value.
+    outputs, to each of which it adds a row of errors, drawn with replacement and for all
+    outputs together. Where a penalty was chosen these are errors of forecasts: those that
+    the models of the chosen strengths made, in choosing, of rows after theirs. Further
+    ahead the paths are stretched about their mean, if need be, to spread as widely as the
+    errors that these models made so many steps ahead (up to 24), of which n, overlapping,
+    count as n / h. With given penalties they
+    are the training errors, inflated by sqrt(T / (T - p)) for the p degrees of freedom that
+    the ridge regression of the readout took of the T rows; that is less than the errors on
+    new rows. Either are centred. The networks of an ensemble take equal shares of the paths.
+
+    "conformal" makes no model of the errors: those h steps ahead, of the models that chose
+    the penalties or, with given ones, of models trained up to 55, 70 and 85 % of the rows,
+    are added to the forecast h steps ahead. It calibrates no more than 120 steps, each on 19
+    errors at least, and a quantile further out than its errors reach is the largest of them.
+
+    With X the errors several steps ahead are made with X as it was. ``update`` keeps the
+    errors, but training errors, and those of "conformal", are collected anew with
+    ``update_params=True``. In-sample the errors of one step are added to the fitted value.
     ``predict_proba`` is the normal distribution with the forecast and this variance.
 
     References
@@ -310,6 +317,9 @@ class ALMElmanForecaster(BaseForecaster):
     _hidden_states: list[Array]
     # errors in the units of y: those of one step ahead, and of more where these are calibrated
     _errors: list[Array]
+    # how much wider than simulated paths forecasts spread, by step
+    _stretch: Array
+    _is_judged: bool
     _seed: int
     _has_training_rows: bool
 
@@ -644,7 +654,7 @@ class ALMElmanForecaster(BaseForecaster):
             self.alpha_, self.skip_alpha_ = penalties.alpha, penalties.skip_alpha
             self.alpha_path_ = pd.DataFrame(list(penalties.path), columns=Candidate._fields)
         else:
-            penalties = Penalties(self.alpha_, self.skip_alpha_, ())
+            penalties = Penalties(self.alpha_, self.skip_alpha_)
             before = self._layout.scaler(self._model.y_scaler, self._model.X_scaler)
             inputs = before, self._layout.scaler(y_scaler, X_scaler)
             outputs = self._model.y_scaler, y_scaler
@@ -652,23 +662,35 @@ class ALMElmanForecaster(BaseForecaster):
         fit = self._train(rows, penalties, initial)
         self._adopt(fit, y_scaler, X_scaler)
         if self.interval_method == "conformal":
-            self._errors = self._calibrated_errors()
-        else:
-            self._errors = [fit.errors * y_scaler.scale]
+            trainer = self._trainer()
+            judges = trainer.judges_of(rows, penalties)
+            self._calibrate(trainer.errors_by_step(rows, judges, MAX_STEPS), y_scaler)
+        elif initial is None or not self._is_judged:
+            # those of the models that chose the penalties serve on where these are kept
+            self._errors, self._stretch = [fit.errors * y_scaler.scale], fit.stretch
+            self._is_judged = bool(penalties.judges)
+
+    def _calibrate(self, errors: Sequence[Array], y_scaler: Standardizer) -> None:
+        """Keep the errors of the steps that have enough of them."""
+        self._errors = [
+            of_step * y_scaler.scale for of_step in errors if len(of_step) >= MIN_ERRORS
+        ]
 
     def _take_over(self, pretrained: _Pretrained) -> None:
         """The networks of a panel for the series seen."""
         y_scaler, X_scaler = self._scaler(self._seen_y), self._scaler(self._seen_X)
-        self.alpha_, self.skip_alpha_, path = pretrained.penalties
+        self.alpha_, self.skip_alpha_, path, _ = pretrained.penalties
         self.alpha_path_ = pd.DataFrame(list(path), columns=Candidate._fields)
         self._adopt(pretrained.fit, y_scaler, X_scaler)
-        self._errors = [pretrained.fit.errors * y_scaler.scale]
+        fit = pretrained.fit
+        self._errors, self._stretch = [fit.errors * y_scaler.scale], fit.stretch
+        self._is_judged = bool(pretrained.penalties.judges)
         if self.interval_method == "conformal":
-            full, _ = self._full_rows(self._starts, len(self._seen_y))
-            n_steps = min(len(full) - MIN_ERRORS, MAX_STEPS)
+            rows = self._rows_of(self._seen_y, self._seen_X, self._starts)[0]
+            everywhere = np.ones(len(rows.inputs), dtype=bool)
             # the networks have seen none of these rows
-            if n_steps >= 1:
-                self._errors = self._rolling_errors(self._model, full[1:], n_steps)
+            judge = Origin(~everywhere, (), everywhere, 0.0), fit.result.parameters
+            self._calibrate(self._trainer().errors_by_step(rows, [judge], MAX_STEPS), y_scaler)
 
     def _adopt(self, fit: Fit, y_scaler: Standardizer, X_scaler: Standardizer) -> None:
         """Forecast with the networks of a fit from now on."""
@@ -762,32 +784,6 @@ class ALMElmanForecaster(BaseForecaster):
             bounds,
         )
 
-    def _calibrated_errors(self) -> list[Array]:
-        """Errors of each number of steps ahead, of a network that has not seen their rows."""
-        y, X = self._seen_y, None if self._seen_X.columns.empty else self._seen_X
-        full, _ = self._full_rows(self._starts, len(y))
-        n_train, n_steps = n_calibrated(len(full))
-        first = int(full[n_train])
-        earlier = self.clone().reset()
-        earlier.set_params(
-            interval_method="bootstrap",
-            callback=None,
-            verbose=0,
-            alpha=self.alpha_,
-            skip_alpha=self.skip_alpha_ if self.linear_skip else "auto",
-        )
-        earlier.fit(y[:first], None if X is None else X[:first])
-        return self._rolling_errors(earlier._model, range(first, len(y)), n_steps)
-
-    def _rolling_errors(self, model: Model, rows: Iterable[int], n_steps: int) -> list[Array]:
-        """Errors of a model's forecasts from before each of the rows on, by the steps ahead."""
-        y, X = self._seen_y.to_numpy(), self._seen_X.to_numpy()
-        states = self._all_states(model.inputs(y, X, self._starts), model)
-        exogenous = self._layout.exogenous(model.X_scaler.transform(X), self._starts)
-        targets = model.y_scaler.transform(y)
-        errors = rolling_errors(model, states, targets, exogenous, self._starts, rows, n_steps)
-        return [error * model.y_scaler.scale for error in errors]
-
     def _outcomes(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> list[Array]:
         """For each time of fh a sample of y, of shape (n, m)."""
         steps, point = self._steps(fh), self._predict(fh, X).to_numpy()
@@ -797,7 +793,7 @@ class ALMElmanForecaster(BaseForecaster):
             states, past, exogenous = self._situation(fh, X, steps.max())
             paths = self._model.paths(states, past, exogenous, noise)
             self._check_finite(paths)
-            paths = scaler.inverse_transform(paths)
+            paths = scaler.inverse_transform(stretched(paths, self._stretch))
             future = [paths[:, step - 1] for step in steps if step > 0]
         else:
             self._check_calibrated(steps.max())

@@ -40,8 +40,6 @@ _FEWEST_ROWS = 30
 # a unit whose weights are smaller is dead, and would stay so
 _DEAD = 1e-6
 
-Losses = Callable[[ElmanParameters, BoolArray], Array]
-
 
 class Candidate(NamedTuple):
     """A point of the path.
@@ -77,12 +75,17 @@ class Origin(NamedTuple):
     share: float
 
 
+# a model trained on the rows of an origin
+Judge = tuple[Origin, ElmanParameters]
+Losses = Callable[[Judge], Array]
+
+
 class Choice(NamedTuple):
-    """The strength chosen, what was tried, and the chosen one's network of each origin."""
+    """The strength chosen, what was tried, and the models of the chosen one."""
 
     strength: float
     candidates: tuple[Candidate, ...]
-    networks: tuple[ElmanParameters, ...]
+    judges: tuple[Judge, ...]
 
 
 def make_origins(
@@ -120,13 +123,12 @@ def choose_skip_alpha(
     n_entries = X.shape[1] * Y.shape[1]
     path = [n_entries * penalty for penalty in SKIP_PENALTIES]
     models = [
-        [_ridge(X, Y, origin, hidden_size, skip_alpha) for origin in origins]
-        for skip_alpha in path
+        [_ridge(X, Y, origin, hidden_size, skip_alpha) for origin in origins] for skip_alpha in path
     ]
     found = [_losses_of(ridges, origins, losses) for ridges in models]
     candidates = _compared([(np.inf, skip_alpha) for skip_alpha in path], found)
     best = min(range(len(path)), key=lambda k: candidates[k].loss)
-    return Choice(path[best], candidates, tuple(models[best]))
+    return Choice(path[best], candidates, tuple(zip(origins, models[best], strict=True)))
 
 
 def _ridge(
@@ -159,7 +161,7 @@ def choose_alpha(
     X, Y : arrays of shape (T, n) and (T, m)
     origins : sequence of Origin
     losses : callable
-        The losses of a network's forecasts of some rows.
+        The losses of a judge's forecasts of the rows after its origin.
     rule : {"best", "one_se"}
         Take the strength of the smallest loss, or the largest one whose loss is within one
         standard error, of the difference, of the smallest.
@@ -205,7 +207,7 @@ def choose_alpha(
     if rule == "one_se":
         # the path goes from strong to weak
         chosen = next(k for k, c in enumerate(candidates) if c.excess <= c.standard_error)
-    return Choice(alphas[chosen], candidates, tuple(models[chosen]))
+    return Choice(alphas[chosen], candidates, tuple(zip(origins, models[chosen], strict=True)))
 
 
 def is_enough(n_rows: int) -> bool:
@@ -216,8 +218,7 @@ def is_enough(n_rows: int) -> bool:
 def _losses_of(
     networks: Sequence[ElmanParameters], origins: Sequence[Origin], losses: Losses
 ) -> Array:
-    pairs = zip(networks, origins, strict=True)
-    return np.concatenate([losses(network, origin.following) for network, origin in pairs])
+    return np.concatenate([losses(judge) for judge in zip(origins, networks, strict=True)])
 
 
 def _compared(

@@ -119,7 +119,9 @@ def forecasts_of(
 
 def _collected(y: pd.Series, months: int, outcomes: list) -> Forecasts:
     mean, variance, quantiles = zip(*outcomes, strict=True)
-    return Forecasts(y.to_numpy()[-months:], np.array(mean), np.array(variance), np.array(quantiles))
+    return Forecasts(
+        y.to_numpy()[-months:], np.array(mean), np.array(variance), np.array(quantiles)
+    )
 
 
 def elman(steps: int, seed: int, **arguments) -> ALMElmanForecaster:
@@ -222,8 +224,10 @@ def main() -> None:
             report(f"{ahead}: QLIKE / HAR-X", ours.qlike() / har.qlike(), 0.0, 1.0)
             report(f"{ahead}: CRPS / HAR-X with normal errors", ours.crps() / har.crps(), 0.0, 1.0)
         else:
-            print(f"      {ahead}: MSE {ours.mse():.4f}, HAR-X {har.mse():.4f}; CRPS "
-                  f"{ours.crps():.4f}, {har.crps():.4f}")
+            print(
+                f"      {ahead}: MSE {ours.mse():.4f}, HAR-X {har.mse():.4f}; CRPS "
+                f"{ours.crps():.4f}, {har.crps():.4f}"
+            )
         report(f"{ahead}: coverage of the 90 % interval", ours.coverage(), 0.87, 0.93)
         conformal = elman(steps, 0, interval_method="conformal")
         covered = forecasts_of(conformal, y, X, arguments.months, steps).coverage()

@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +306,8 @@ class ALMElmanForecaster(BaseForecaster):
     _seen_X: pd.DataFrame
     # first rows of the sequences of consecutive times
     _starts: tuple[int, ...]
+    # the step between time stamps; None for periods and integers
+    _frequency: pd.DateOffset | None
     # of each network, after the last row
     _hidden_states: list[Array]
     # errors in the units of y: those of one step ahead, and of more where these are calibrated
@@ -544,6 +546,15 @@ class ALMElmanForecaster(BaseForecaster):
         weights = change_units(self.parameters_, (inputs, units[0]), (y_scaler, units[1]))
         return elman_module(weights, model.sigma)
 
+    def _set_cutoff_from_y(self, y: pd.DataFrame) -> None:
+        super()._set_cutoff_from_y(y)
+        if isinstance(y.index, pd.MultiIndex):
+            return
+        # horizons need a frequency; sktime finds none in time stamps with gaps, nor in one or two
+        frequency = self._frequency if self.is_fitted else _frequency(y.index)
+        if frequency is not None and frequency.is_on_offset(self.cutoff[0]):
+            self._set_cutoff(pd.DatetimeIndex(self.cutoff, freq=frequency))
+
     def _begin(self, has_X: bool) -> None:
         """Check the arguments, and lay out the inputs."""
         self._check_arguments()
@@ -563,6 +574,7 @@ class ALMElmanForecaster(BaseForecaster):
         new_y = y.loc[y.index > self._seen_y.index[-1]]
         if new_y.empty:
             return new_y, self._seen_X[:0]
+        _check_times(new_y.index, self._frequency)
         if new_y.shape[1] == self._seen_y.shape[1] == 1:
             new_y = new_y.set_axis(self._seen_y.columns, axis=1)  # a series need keep no name
         _check_columns(new_y.columns, self._seen_y.columns, "y")
@@ -667,8 +679,8 @@ class ALMElmanForecaster(BaseForecaster):
             full, _ = self._full_rows(self._starts, len(self._seen_y))
             n_steps = min(len(full) - MIN_ERRORS, MAX_STEPS)
             # the networks have seen none of these rows
-            if n_steps >= 1:
-                self._errors = self._rolling_errors(self._model, full[1:], n_steps)
+            found = self._rolling_errors(self._model, full[1:], max(n_steps, 0))
+            self._errors = found or self._errors
 
     def _adopt(self, fit: Fit, y_scaler: Standardizer, X_scaler: Standardizer) -> None:
         """Forecast with the networks of a fit from now on."""
@@ -777,16 +789,26 @@ class ALMElmanForecaster(BaseForecaster):
             skip_alpha=self.skip_alpha_ if self.linear_skip else "auto",
         )
         earlier.fit(y[:first], None if X is None else X[:first])
-        return self._rolling_errors(earlier._model, range(first, len(y)), n_steps)
+        errors = self._rolling_errors(earlier._model, range(first, len(y)), n_steps)
+        if not errors:
+            raise ValueError(
+                f"y must be observed in {MIN_ERRORS} rows or more of the last third, on which "
+                "interval_method='conformal' calibrates"
+            )
+        return errors
 
     def _rolling_errors(self, model: Model, rows: Iterable[int], n_steps: int) -> list[Array]:
-        """Errors of a model's forecasts from before each of the rows on, by the steps ahead."""
+        """Errors of a model's forecasts from before each of the rows on, by the steps ahead.
+
+        As many steps as have enough of them.
+        """
         y, X = self._seen_y.to_numpy(), self._seen_X.to_numpy()
         states = self._all_states(model.inputs(y, X, self._starts), model)
         exogenous = self._layout.exogenous(model.X_scaler.transform(X), self._starts)
         targets = model.y_scaler.transform(y)
         errors = rolling_errors(model, states, targets, exogenous, self._starts, rows, n_steps)
-        return [error * model.y_scaler.scale for error in errors]
+        enough = takewhile(lambda errors: len(errors) >= MIN_ERRORS, errors)
+        return [error * model.y_scaler.scale for error in enough]
 
     def _outcomes(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> list[Array]:
         """For each time of fh a sample of y, of shape (n, m)."""
@@ -1125,6 +1147,17 @@ def _after_gaps(index: pd.Index, frequency: pd.DateOffset | None) -> list[int]:
     """The rows before which time steps are missing."""
     following = index[:-1] + (1 if frequency is None else frequency)
     return [int(row) + 1 for row in np.flatnonzero(index[1:] != following)]
+
+
+def _check_times(times: pd.Index, frequency: pd.DateOffset | None) -> None:
+    """Refuse times that are not of a frequency, such as a Sunday among business days."""
+    if frequency is None:
+        return
+    wrong = [time for time in times if not frequency.is_on_offset(time)]
+    if wrong:
+        raise ValueError(
+            f"y must have times of the frequency of fit, {frequency.freqstr}; found {wrong[0]}"
+        )
 
 
 def _listed(times: pd.Index) -> str:

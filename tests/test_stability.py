@@ -170,4 +170,4 @@ def test_adversarial_series(seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(N_QUICK, N_ALL))
 def test_many_adversarial_series(seed):
-    check_adversarial(seed, longest=300)
+    check_adversarial(seed, longest=200)

@@ -903,7 +903,7 @@ class ALMElmanForecaster(BaseForecaster):
     def _advanced(self, n_before: int) -> list[Array]:
         """Hidden states after the rows from ``n_before`` on, which follow the present ones."""
         context = self._layout.context
-        if self._starts[-1] + context > n_before:
+        if self._starts[-1] + context >= n_before:
             # they start anew within these rows
             return [states[-1] for states in self._all_states(self._seen_inputs())]
         first = n_before - context
@@ -913,13 +913,13 @@ class ALMElmanForecaster(BaseForecaster):
 
     def _states_after(self, origin: int) -> list[Array]:
         """Hidden states with which the networks go on from row ``origin``."""
-        if origin == len(self._seen_y) - 1:
-            return self._hidden_states
-        self._check_training_rows("a prediction from an earlier cutoff")
         start = max(start for start in self._starts if start <= origin)
         if origin + 1 == start + self._layout.context:
             # they start anew at the first full row
             return [np.zeros_like(state) for state in self._hidden_states]
+        if origin == len(self._seen_y) - 1:
+            return self._hidden_states
+        self._check_training_rows("a prediction from an earlier cutoff")
         return [states[origin] for states in self._all_states(self._seen_inputs())]
 
     def _steps(self, fh: ForecastingHorizon) -> Array:
@@ -982,7 +982,8 @@ class ALMElmanForecaster(BaseForecaster):
             return kept
         if not self.is_fitted:
             return kept
-        n_kept = max(self._layout.context, 1)
+        # one row more than inputs reach back, lest the sequence seem to begin there
+        n_kept = self._layout.context + 1
         first = max(len(self._seen_y) - n_kept, self._starts[-1])
         kept._seen_y, kept._seen_X = self._seen_y[first:], self._seen_X[first:]
         kept._starts = (0,)

@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +313,8 @@ class ALMElmanForecaster(BaseForecaster):
     _seen_X: pd.DataFrame
     # first rows of the sequences of consecutive times
     _starts: tuple[int, ...]
+    # the step between time stamps; None for periods and integers
+    _frequency: pd.DateOffset | None
     # of each network, after the last row
     _hidden_states: list[Array]
     # errors in the units of y: those of one step ahead, and of more where these are calibrated
@@ -554,6 +556,15 @@ class ALMElmanForecaster(BaseForecaster):
         weights = change_units(self.parameters_, (inputs, units[0]), (y_scaler, units[1]))
         return elman_module(weights, model.sigma)
 
+    def _set_cutoff_from_y(self, y: pd.DataFrame) -> None:
+        super()._set_cutoff_from_y(y)
+        if isinstance(y.index, pd.MultiIndex):
+            return
+        # horizons need a frequency; sktime finds none in time stamps with gaps, nor in one or two
+        frequency = self._frequency if self.is_fitted else _frequency(y.index)
+        if frequency is not None and frequency.is_on_offset(self.cutoff[0]):
+            self._set_cutoff(pd.DatetimeIndex(self.cutoff, freq=frequency))
+
     def _begin(self, has_X: bool) -> None:
         """Check the arguments, and lay out the inputs."""
         self._check_arguments()
@@ -573,6 +584,7 @@ class ALMElmanForecaster(BaseForecaster):
         new_y = y.loc[y.index > self._seen_y.index[-1]]
         if new_y.empty:
             return new_y, self._seen_X[:0]
+        _check_times(new_y.index, self._frequency)
         if new_y.shape[1] == self._seen_y.shape[1] == 1:
             new_y = new_y.set_axis(self._seen_y.columns, axis=1)  # a series need keep no name
         _check_columns(new_y.columns, self._seen_y.columns, "y")
@@ -664,17 +676,17 @@ class ALMElmanForecaster(BaseForecaster):
         if self.interval_method == "conformal":
             trainer = self._trainer()
             judges = trainer.judges_of(rows, penalties)
-            self._calibrate(trainer.errors_by_step(rows, judges, MAX_STEPS), y_scaler)
+            errors = _calibrated(trainer.errors_by_step(rows, judges, MAX_STEPS))
+            if not errors:
+                raise ValueError(
+                    f"interval_method='conformal' needs {MIN_ERRORS} observed rows or more to "
+                    "calibrate on, after those that it trains on"
+                )
+            self._errors = [of_step * y_scaler.scale for of_step in errors]
         elif initial is None or not self._is_judged:
             # those of the models that chose the penalties serve on where these are kept
             self._errors, self._stretch = [fit.errors * y_scaler.scale], fit.stretch
             self._is_judged = bool(penalties.judges)
-
-    def _calibrate(self, errors: Sequence[Array], y_scaler: Standardizer) -> None:
-        """Keep the errors of the steps that have enough of them."""
-        self._errors = [
-            of_step * y_scaler.scale for of_step in errors if len(of_step) >= MIN_ERRORS
-        ]
 
     def _take_over(self, pretrained: _Pretrained) -> None:
         """The networks of a panel for the series seen."""
@@ -690,7 +702,9 @@ class ALMElmanForecaster(BaseForecaster):
             everywhere = np.ones(len(rows.inputs), dtype=bool)
             # the networks have seen none of these rows
             judge = Origin(~everywhere, (), everywhere, 0.0), fit.result.parameters
-            self._calibrate(self._trainer().errors_by_step(rows, [judge], MAX_STEPS), y_scaler)
+            errors = _calibrated(self._trainer().errors_by_step(rows, [judge], MAX_STEPS))
+            # a short series makes do with the errors of the panel, one step ahead
+            self._errors = [of_step * y_scaler.scale for of_step in errors] or self._errors
 
     def _adopt(self, fit: Fit, y_scaler: Standardizer, X_scaler: Standardizer) -> None:
         """Forecast with the networks of a fit from now on."""
@@ -877,7 +891,7 @@ class ALMElmanForecaster(BaseForecaster):
     def _advanced(self, n_before: int) -> list[Array]:
         """Hidden states after the rows from ``n_before`` on, which follow the present ones."""
         context = self._layout.context
-        if self._starts[-1] + context > n_before:
+        if self._starts[-1] + context >= n_before:
             # they start anew within these rows
             return [states[-1] for states in self._all_states(self._seen_inputs())]
         first = n_before - context
@@ -887,13 +901,13 @@ class ALMElmanForecaster(BaseForecaster):
 
     def _states_after(self, origin: int) -> list[Array]:
         """Hidden states with which the networks go on from row ``origin``."""
-        if origin == len(self._seen_y) - 1:
-            return self._hidden_states
-        self._check_training_rows("a prediction from an earlier cutoff")
         start = max(start for start in self._starts if start <= origin)
         if origin + 1 == start + self._layout.context:
             # they start anew at the first full row
             return [np.zeros_like(state) for state in self._hidden_states]
+        if origin == len(self._seen_y) - 1:
+            return self._hidden_states
+        self._check_training_rows("a prediction from an earlier cutoff")
         return [states[origin] for states in self._all_states(self._seen_inputs())]
 
     def _steps(self, fh: ForecastingHorizon) -> Array:
@@ -956,7 +970,8 @@ class ALMElmanForecaster(BaseForecaster):
             return kept
         if not self.is_fitted:
             return kept
-        n_kept = max(self._layout.context, 1)
+        # one row more than inputs reach back, lest the sequence seem to begin there
+        n_kept = self._layout.context + 1
         first = max(len(self._seen_y) - n_kept, self._starts[-1])
         kept._seen_y, kept._seen_X = self._seen_y[first:], self._seen_X[first:]
         kept._starts = (0,)
@@ -1041,6 +1056,11 @@ class _Pretrained:
             _check_columns(X.columns, self.X_columns, "X", "pretrain")
 
 
+def _calibrated(errors: Sequence[Array]) -> list[Array]:
+    """The errors of the first steps, as long as there are enough of them."""
+    return list(takewhile(lambda of_step: len(of_step) >= MIN_ERRORS, errors))
+
+
 def _instances(
     y: pd.DataFrame, X: pd.DataFrame | None, X_columns: pd.Index | None
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -1121,6 +1141,17 @@ def _after_gaps(index: pd.Index, frequency: pd.DateOffset | None) -> list[int]:
     """The rows before which time steps are missing."""
     following = index[:-1] + (1 if frequency is None else frequency)
     return [int(row) + 1 for row in np.flatnonzero(index[1:] != following)]
+
+
+def _check_times(times: pd.Index, frequency: pd.DateOffset | None) -> None:
+    """Refuse times that are not of a frequency, such as a Sunday among business days."""
+    if frequency is None:
+        return
+    wrong = [time for time in times if not frequency.is_on_offset(time)]
+    if wrong:
+        raise ValueError(
+            f"y must have times of the frequency of fit, {frequency.freqstr}; found {wrong[0]}"
+        )
 
 
 def _listed(times: pd.Index) -> str:

@@ -2,15 +2,25 @@
 
 import pickle
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.stats import norm
 
 from sktime_alm import ALMElmanForecaster
-from sktime_alm.intervals import as_new_errors, draw_noise, effective_parameters, quantiles
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.intervals import (
+    as_new_errors,
+    draw_noise,
+    effective_parameters,
+    quantiles,
+    stretch_factors,
+    stretched,
+)
+from sktime_alm.solver import ReLU, train
+from sktime_alm.solver.elman import ElmanParameters, rollout
 from tests.test_forecaster import FAST, Y2, X, Y, make_data
 
 METHODS = ("bootstrap", "conformal")
@@ -155,14 +165,64 @@ def test_updates_collect_errors_only_when_they_train(method):
 
 def test_conformal_errors_are_those_of_forecasts_from_rolling_origins():
     forecaster = fitted("conformal")
-    earlier = ALMElmanForecaster(**FAST).fit(LONG_Y[:101], LONG_X[:101])  # 149 full rows
-    assert len(forecaster._errors) == 49 - 18 and len(forecaster._errors[4]) == 49 - 4
-    for cutoff in range(101, 104):
-        forecast = earlier.predict(fh=[1, 5], X=LONG_X)
-        expected = LONG_Y.loc[forecast.index] - forecast
-        for step, error in zip((1, 5), expected.to_numpy(), strict=True):
-            np.testing.assert_allclose(forecaster._errors[step - 1][cutoff - 101], error, rtol=1e-9)
-        earlier.update(LONG_Y[cutoff : cutoff + 1], LONG_X, update_params=False)
+    y, exogenous = (
+        (data[:150] - data[:150].mean()) / data[:150].std(ddof=0) for data in (LONG_Y, LONG_X)
+    )
+    y, exogenous = y.to_numpy(), exogenous.to_numpy()
+    inputs = np.hstack([y[:-1], exogenous[1:]])  # of the rows from 1 on
+    cuts = [int(149 * share) for share in (0.55, 0.7, 0.85, 1.0)]
+    expected = {1: [], 3: []}
+    for cut, end in pairwise(cuts):
+        # trained up to a cut, with a penalty that weighs as much against fewer rows
+        data = inputs[:cut], y[1 : cut + 1]
+        options = {"alpha": 149.0 / cut, "max_iter": 4, "random_state": 0, "max_recurrence": 0.98}
+        p = train(*data, 3, **options).parameters
+        states = rollout(p, ReLU(), inputs)[1]
+        for row in range(cut, end):
+            h, value = states[row - 1], y[row]
+            for step in range(1, min(3, 149 - row) + 1):
+                x = np.concatenate([value, exogenous[row + step]])
+                h = np.maximum(p.W @ h + p.V @ x + p.b, 0.0)
+                value = p.A @ h + p.c
+                if step in expected:
+                    expected[step].append(y[row + step] - value)
+    scale = LONG_Y[:150].std(ddof=0).to_numpy()
+    for step, errors in expected.items():
+        found = forecaster._errors[step - 1] / scale
+        np.testing.assert_allclose(found, errors, rtol=1e-5, atol=1e-6)
+    # 68 rows follow the first cut, and 19 errors are needed
+    assert len(forecaster._errors) == 68 - 18
+
+
+def test_paths_are_stretched_to_the_errors_of_forecasts_and_for_knowing_few_of_them():
+    rng = np.random.default_rng(0)
+    errors = [3.0 * rng.normal(size=(4000, 1)), 0.1 * rng.normal(size=(4000, 1)), np.ones((18, 1))]
+    factors = stretch_factors(errors, [np.ones((3, 1))])
+    # the third step has too few errors to go by; paths are never narrowed
+    np.testing.assert_allclose(factors, [[3.0], [1.0]], rtol=0.03)
+    few = stretch_factors([np.ones((20, 1)), np.ones((20, 1))], [np.ones((2, 1))])
+    n = 10.0
+    wider = np.sqrt(1.0 + 1.0 / n) * stats.t.ppf(0.95, n - 1.0) / norm.ppf(0.95)
+    np.testing.assert_allclose(few[1], wider)
+    paths = rng.normal(2.0, 1.0, (500, 3, 1))
+    wide = stretched(paths, factors)
+    np.testing.assert_allclose(wide.mean(axis=0), paths.mean(axis=0))
+    np.testing.assert_allclose(wide.std(axis=0), factors[[0, 1, 1]] * paths.std(axis=0))
+
+
+def test_errors_are_those_of_the_models_that_chose_the_penalties():
+    y = autoregression(0.5, T=200)
+    forecaster = ALMElmanForecaster(alpha=np.inf, random_state=0).fit(y)
+    # 60 % of the rows follow the first of the regressions' cuts
+    assert len(forecaster._errors[0]) == 199 - int(0.4 * 199)
+    given = ALMElmanForecaster(alpha=np.inf, skip_alpha=0.1, random_state=0).fit(y)
+    assert len(given._errors[0]) == 199 and (given._stretch == 1.0).all()
+    # an update that trains keeps them, and collects training errors anew
+    longer = autoregression(0.5, T=210)
+    before = forecaster._errors
+    forecaster.update(longer, update_params=True)
+    assert forecaster._errors is before
+    assert len(given.update(longer, update_params=True)._errors[0]) == 209
 
 
 def test_panels_have_the_quantiles_of_their_series():
@@ -177,9 +237,9 @@ def test_bad_input_is_refused_by_name():
         ALMElmanForecaster(**FAST, interval_method="normal").fit(Y)
     with pytest.raises(ValueError, match="at least 58 rows for interval_method='conformal'"):
         ALMElmanForecaster(**FAST, interval_method="conformal").fit(Y, X)
-    with pytest.raises(ValueError, match="fh must reach at most 31 steps ahead"):
+    with pytest.raises(ValueError, match="fh must reach at most 50 steps ahead"):
         fitted("conformal").predict_interval(
-            fh=[1, 32], X=pd.concat([LONG_X, LONG_X.shift(30, "M")[-30:]])
+            fh=[1, 51], X=pd.concat([LONG_X, LONG_X.shift(50, "M")[-50:]])
         )
     with pytest.raises(NotImplementedError, match="cov must be False"):
         fitted().predict_var(fh=[1], X=LONG_X, cov=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
@@ -997,6 +997,8 @@ class ALMElmanForecaster(BaseForecaster):
             each = self.forecasters_.map(ALMElmanForecaster._without_training_rows)
             kept.forecasters_ = each
             return kept
+        if hasattr(self, "pretrained_"):
+            kept.pretrained_ = self.pretrained_.without_states()
         if not self.is_fitted:
             return kept
         # one row more than inputs reach back, lest the sequence seem to begin there
@@ -1066,6 +1068,11 @@ class _Pretrained:
     X_columns: pd.Index | None
     penalties: Penalties
     fit: Fit
+
+    def without_states(self) -> _Pretrained:
+        """The same without what grows with the rows of the panel, but for the errors."""
+        result = self.fit.result.without_states()
+        return replace(self, fit=self.fit._replace(result=result))
 
     def check(self, layout: InputLayout, y: pd.DataFrame, X: pd.DataFrame | None) -> None:
         """Refuse a series that the networks do not fit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
@@ -406,6 +406,16 @@ class ALMElmanForecaster(BaseForecaster):
         self._seed = int(seed_sequence(self.random_state).generate_state(1, np.uint64)[0])
         return self
 
+    def pretrain(self, y: Any, X: Any = None, fh: Any = None) -> ALMElmanForecaster:
+        """Train on all series of a panel; see the base class."""
+        # sktime takes panels of y here whatever our types are, but panels of X by the tag alone;
+        # elsewhere these must go to the forecasters of the single series
+        self.set_tags(X_inner_mtype=["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"])
+        try:
+            return super().pretrain(y, X, fh)
+        finally:
+            self.set_tags(X_inner_mtype="pd.DataFrame")
+
     def _pretrain(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: ForecastingHorizon | None = None
     ) -> ALMElmanForecaster:
@@ -462,32 +472,24 @@ class ALMElmanForecaster(BaseForecaster):
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> ALMElmanForecaster:
+        before = self._starts, self._seen_y, self._seen_X
         try:
             if update_params:
                 self._check_training_rows("update(update_params=True)")
             new_y, new_X = self._new_rows(y, X)
+            if new_y.empty:
+                return self
+            self._append(new_y, new_X)
+            if update_params:
+                self._check_rows()
+                self._scale_and_train(initial=self.networks_)
+            else:
+                self._hidden_states = self._advanced(len(self._seen_y) - len(new_y))
         except (TypeError, ValueError):
             # sktime has moved the cutoff already; a refused update must change nothing
+            self._starts, self._seen_y, self._seen_X = before
             self._set_cutoff_from_y(self._seen_y)
             raise
-        if new_y.empty:
-            return self
-        n_before = len(self._seen_y)
-        joined = self._seen_y.index[-1:].append(new_y.index)
-        gaps = _after_gaps(joined, self._frequency)
-        if gaps:
-            warnings.warn(
-                f"Time steps are missing in y before {joined[gaps[0]]}: the hidden state and the "
-                "lags begin anew there.",
-                stacklevel=2,
-            )
-        self._starts += tuple(n_before - 1 + row for row in gaps)
-        self._seen_y = pd.concat([self._seen_y, new_y])
-        self._seen_X = pd.concat([self._seen_X, new_X])
-        if update_params:
-            self._scale_and_train(initial=self.networks_)
-        else:
-            self._hidden_states = self._advanced(n_before)
         return self
 
     def _update_predict_single(
@@ -590,6 +592,21 @@ class ALMElmanForecaster(BaseForecaster):
         _check_columns(new_y.columns, self._seen_y.columns, "y")
         new_y = _as_floats(new_y[self._seen_y.columns], "y", may_miss=True)
         return new_y, self._select_X(X, new_y.index, "update")
+
+    def _append(self, new_y: pd.DataFrame, new_X: pd.DataFrame) -> None:
+        """Add rows to those seen; a gap before or in them begins a sequence."""
+        joined = self._seen_y.index[-1:].append(new_y.index)
+        gaps = _after_gaps(joined, self._frequency)
+        if gaps:
+            warnings.warn(
+                f"Time steps are missing in y before {joined[gaps[0]]}: the hidden state and the "
+                "lags begin anew there.",
+                stacklevel=2,
+            )
+        n_before = len(self._seen_y)
+        self._starts += tuple(n_before - 1 + row for row in gaps)
+        self._seen_y = pd.concat([self._seen_y, new_y])
+        self._seen_X = pd.concat([self._seen_X, new_X])
 
     def _check_arguments(self) -> None:
         """Refuse what the solver does not see, or sees by another name."""
@@ -968,6 +985,8 @@ class ALMElmanForecaster(BaseForecaster):
             each = self.forecasters_.map(ALMElmanForecaster._without_training_rows)
             kept.forecasters_ = each
             return kept
+        if hasattr(self, "pretrained_"):
+            kept.pretrained_ = self.pretrained_.without_states()
         if not self.is_fitted:
             return kept
         # one row more than inputs reach back, lest the sequence seem to begin there
@@ -1037,6 +1056,11 @@ class _Pretrained:
     X_columns: pd.Index | None
     penalties: Penalties
     fit: Fit
+
+    def without_states(self) -> _Pretrained:
+        """The same without what grows with the rows of the panel, but for the errors."""
+        result = self.fit.result.without_states()
+        return replace(self, fit=self.fit._replace(result=result))
 
     def check(self, layout: InputLayout, y: pd.DataFrame, X: pd.DataFrame | None) -> None:
         """Refuse a series that the networks do not fit."""

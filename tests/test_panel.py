@@ -1,0 +1,290 @@
+"""Panels: series one by one, in worker processes, and one network for all of them."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sktime.forecasting.model_evaluation import evaluate
+from sktime.performance_metrics.forecasting import MeanSquaredError
+from sktime.split import ExpandingWindowSplitter
+
+from sktime_alm import ALMElmanForecaster
+from sktime_alm.solver import train
+from tests.conftest import named
+from tests.test_forecaster import make_data
+from tests.test_penalties import threshold_autoregression
+
+SMALL = {"hidden_size": 3, "alpha": 0.01, "skip_alpha": 0.1, "max_iter": 4, "random_state": 0}
+NAMES = ["series", "time"]
+
+
+def panel_of(series, names=NAMES):
+    return pd.concat(series, names=names)
+
+
+def make_panel(lengths=(40, 25, 33), m=1, with_X=True):
+    """Series of different lengths, scales and beginnings."""
+    y, X = {}, {}
+    for i, length in enumerate(lengths):
+        y[f"s{i}"], X[f"s{i}"] = make_data(T=length, m=m, seed=i)
+        y[f"s{i}"] = 10.0**i * y[f"s{i}"] - 5.0 * i
+    return (panel_of(y), panel_of(X)) if with_X else (panel_of(y), None)
+
+
+def nonlinear_panel(n_series, length, first_seed=0):
+    return panel_of(
+        {
+            f"s{i}": (10.0 * i + (1.0 + i) * threshold_autoregression(length, first_seed + i))
+            for i in range(n_series)
+        }
+    ).to_frame("y")
+
+
+def standardised_rows(y, X, lags):
+    """The full rows of a series: inputs and targets, each scaled by the series alone."""
+    z = (y.to_numpy() - np.nanmean(y, axis=0)) / np.nanstd(y, axis=0)
+    filled = pd.DataFrame(z).ffill().fillna(0.0).to_numpy()
+    inputs = [filled[lags - lag : len(z) - lag] for lag in range(1, lags + 1)]
+    if X is not None:
+        inputs.append(((X - X.mean()) / X.std(ddof=0)).to_numpy()[lags:])
+    return np.hstack(inputs), z[lags:]
+
+
+def assert_same(found, expected, rtol=1e-9):
+    for name, array in named(expected).items():
+        np.testing.assert_allclose(named(found)[name], array, rtol=rtol, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["dask", "loky"])
+def test_series_fitted_in_workers_equal_those_fitted_here(backend):
+    if backend == "dask":
+        pytest.importorskip("dask")
+    y, X = make_panel()
+    y = pd.concat({"a": y, "b": 2.0 * y}, names=["group", *NAMES])
+    X = pd.concat({"a": X, "b": -X}, names=["group", *NAMES])
+    serial = ALMElmanForecaster(exog_lags=1, **SMALL).fit(y, X)
+    parallel = ALMElmanForecaster(exog_lags=1, **SMALL)
+    parameters = {"scheduler": "threads"} if backend == "dask" else {"n_jobs": 2}
+    parallel.set_config(**{"backend:parallel": backend, "backend:parallel:params": parameters}).fit(
+        y, X
+    )
+    pd.testing.assert_frame_equal(parallel.predict(fh=[1]), serial.predict(fh=[1]))
+    pd.testing.assert_frame_equal(
+        parallel.predict_interval(fh=[1]), serial.predict_interval(fh=[1])
+    )
+    one = y.loc["a", "s1"], X.loc["a", "s1"]
+    alone = ALMElmanForecaster(exog_lags=1, **SMALL).fit(*one).predict(fh=[1])
+    np.testing.assert_allclose(serial.predict(fh=[1]).loc["a", "s1"], alone)
+
+
+@pytest.mark.parametrize("m", [1, 2])
+def test_pretraining_is_training_on_the_series_laid_end_to_end(m):
+    y, X = make_panel(m=m)
+    y.iloc[[3, 50]] = np.nan
+    forecaster = ALMElmanForecaster(lags=2, **SMALL).pretrain(y, X)
+    rows = [standardised_rows(y.loc[key], X.loc[key], 2) for key in ("s0", "s1", "s2")]
+    starts = [0, 38, 38 + 23]
+    inputs, targets = (np.vstack(part) for part in zip(*rows, strict=True))
+    options = {**SMALL, "linear_skip": True, "max_recurrence": 0.98}
+    expected = train(inputs, targets, starts=starts, **options)
+    fit = forecaster.pretrained_.fit
+    assert fit.result.objective == pytest.approx(expected.objective, rel=1e-9)
+    # kinks carry rounding of the scale on
+    assert_same(fit.networks[0], expected.parameters, rtol=1e-5)
+    assert expected.parameters.A.any()
+
+
+def by_hand(p, y, X, lags, n_steps):
+    """Forecasts after a series, its own scale, by a network of two series; X as it was."""
+    mean, std = y.mean(axis=0).to_numpy(), y.std(axis=0, ddof=0).to_numpy()
+    z = list((y.to_numpy() - mean) / std)
+    v = ((X - X[: len(y)].mean()) / X[: len(y)].std(ddof=0)).to_numpy()
+    h = np.zeros(len(p.b))
+    for t in range(lags, len(y) + n_steps):
+        x = np.concatenate([*(z[t - lag] for lag in range(1, lags + 1)), v[t]])
+        h = np.maximum(p.W @ h + p.V @ x + p.b, 0.0)
+        if t >= len(y):
+            z.append(p.A @ h + p.D @ x + p.c)
+    return np.array(z[len(y) :]) * std + mean
+
+
+@pytest.mark.parametrize("n_rows", [3, 6, 30])
+def test_a_new_series_is_scaled_and_run_through_the_pretrained_network(n_rows):
+    forecaster = ALMElmanForecaster(lags=2, **SMALL).pretrain(*make_panel())
+    p = forecaster.pretrained_.fit.networks[0]
+    y, X = make_data(T=40, seed=9)
+    forecaster.fit(y[:n_rows], X[:n_rows])
+    assert forecaster.parameters_ is p
+    expected = by_hand(p, y[:n_rows], X, 2, 4)
+    within = bounded(expected, y[:n_rows])
+    found = forecaster.predict(fh=[1, 2, 3, 4], X=X)
+    np.testing.assert_allclose(found[:within], expected[:within], rtol=1e-9)
+    intervals = forecaster.predict_interval(fh=[1, 4], X=X, coverage=0.8)
+    assert np.isfinite(intervals).all(axis=None)
+    assert (forecaster.predict_var(fh=[1], X=X) > 0.0).all(axis=None)
+    # the state runs on, with the scale of fit
+    before = pickle.dumps(named(p))
+    forecaster.update(y[n_rows : n_rows + 2], X[n_rows : n_rows + 2], update_params=False)
+    assert pickle.dumps(named(forecaster.parameters_)) == before
+    assert np.isfinite(forecaster.predict(fh=[1], X=X)).all(axis=None)
+    # and training goes on from the network
+    objective = forecaster.objective_
+    forecaster.update(y[n_rows + 2 : 38], X[n_rows + 2 : 38], update_params=True)
+    assert forecaster.objective_ != objective
+    assert forecaster.alpha_ == SMALL["alpha"]
+
+
+def bounded(expected, y):
+    """How many of the forecasts come before one that is cut off."""
+    spread = y.to_numpy().max() - y.to_numpy().min()
+    within = (expected <= y.to_numpy().max() + 3.0 * spread) & (
+        expected >= y.to_numpy().min() - 3.0 * spread
+    )
+    return len(within) if within.all() else int(np.argmin(within))
+
+
+def test_a_series_shorter_than_the_lags():
+    forecaster = ALMElmanForecaster(lags=4, **SMALL).pretrain(*make_panel())
+    y, X = make_data(T=12, seed=9)
+    forecaster.fit(y[:2], X[:2])
+    assert np.isfinite(forecaster.predict(fh=[1, 5], X=X)).all(axis=None)
+    assert np.isfinite(forecaster.predict_interval(fh=[1, 5], X=X)).all(axis=None)
+    forecaster.update(y[2:4], X[2:4], update_params=False)
+    expected = forecaster.predict(fh=[1, 2], X=X)
+    with pytest.raises(ValueError, match=r"y must have at least lags \+ 2 = 6 rows"):
+        forecaster.update(y[4:5], X[4:5])
+    pd.testing.assert_frame_equal(forecaster.predict(fh=[1, 2], X=X), expected)
+    forecaster.update(y[4:], X[4:], update_params=True)
+    assert np.isfinite(forecaster.predict(fh=[0])).all(axis=None)
+
+
+def test_refits_clones_copies_and_evaluate_keep_the_pretrained_network():
+    y_panel, _ = make_panel(with_X=False)
+    y, _ = make_data(T=30, seed=9)
+    forecaster = ALMElmanForecaster(**SMALL).pretrain(y_panel)
+    p = forecaster.pretrained_.fit.networks[0]
+    expected = forecaster.fit(y[:20]).predict(fh=[1, 2])
+    clone = forecaster.clone()
+    assert_same(clone.fit(y[:20]).parameters_, p)
+    copy = pickle.loads(pickle.dumps(forecaster))
+    for other in (clone, copy, forecaster.fit(y[10:]).fit(y[:20])):
+        pd.testing.assert_frame_equal(other.predict(fh=[1, 2]), expected)
+    cv = ExpandingWindowSplitter(initial_window=20, step_length=5, fh=[1, 2])
+    scores = evaluate(
+        forecaster, cv, y, scoring=MeanSquaredError(), return_data=True, error_score="raise"
+    )
+    pd.testing.assert_frame_equal(scores["y_pred"][0], expected, check_freq=False)
+
+
+def test_a_second_panel_trains_the_network_on():
+    first, second = nonlinear_panel(3, 40), nonlinear_panel(3, 40, first_seed=10)
+    forecaster = ALMElmanForecaster(**SMALL).pretrain(first)
+    network, penalties = forecaster.pretrained_.fit.networks[0], forecaster.pretrained_.penalties
+    forecaster.pretrain(second)
+    rows = [standardised_rows(second.loc[key], None, 1) for key in ("s0", "s1", "s2")]
+    inputs, targets = (np.vstack(part) for part in zip(*rows, strict=True))
+    options = {**SMALL, "linear_skip": True, "max_recurrence": 0.98, "initial": network}
+    expected = train(inputs, targets, starts=[0, 39, 78], **options)
+    assert_same(forecaster.pretrained_.fit.networks[0], expected.parameters, rtol=1e-5)
+    assert forecaster.pretrained_.penalties == penalties
+
+
+def test_pretraining_chooses_penalties_and_starts_series_anew():
+    panel = nonlinear_panel(6, 40)
+    auto = {"hidden_size": 3, "max_iter": 20, "random_state": 0}
+    forecaster = ALMElmanForecaster(**auto).pretrain(panel)
+    penalties = forecaster.pretrained_.penalties
+    assert np.isfinite(penalties.alpha) and len(penalties.path) > 20
+    forecaster.fit(threshold_autoregression(10, seed=77))
+    assert forecaster.alpha_ == penalties.alpha
+    assert len(forecaster.alpha_path_) == len(penalties.path)
+    # no lag reaches from one series into the next: their order does not matter to the choice
+    turned = panel_of({key: panel.loc[key] for key in ("s3", "s0", "s5", "s1", "s4", "s2")})
+    other = ALMElmanForecaster(**auto).pretrain(turned).pretrained_.penalties
+    assert other.skip_alpha == penalties.skip_alpha
+    np.testing.assert_allclose(
+        [c.loss for c in other.path[:20]], [c.loss for c in penalties.path[:20]]
+    )
+
+
+@pytest.mark.parametrize("method", ["bootstrap", "conformal"])
+@pytest.mark.parametrize("n_rows", [4, 15, 60])
+def test_intervals_of_a_pretrained_network(n_rows, method):
+    options = {**SMALL, "interval_method": method}
+    forecaster = ALMElmanForecaster(**options).pretrain(nonlinear_panel(3, 60))
+    forecaster.fit(100.0 * threshold_autoregression(n_rows, seed=5))
+    intervals = forecaster.predict_interval(fh=[1], coverage=0.9).to_numpy()
+    assert np.isfinite(intervals).all() and 1.0 < np.ptp(intervals) < 700.0
+    if n_rows == 60:
+        forecaster.update(pd.Series([1.0], index=[60]), update_params=True)
+        assert np.isfinite(forecaster.predict_interval(fh=[1])).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "y", "X", "message"),
+    [
+        ({"lags": 3}, 1, 2, r"lags, window_means and exog_lags must be those of pretrain"),
+        ({}, 2, 2, "y must have as many columns as in pretrain, 1, found 2"),
+        ({}, 1, None, "X must be passed as in pretrain, which was called with X"),
+        ({}, 1, 3, r"X must have the columns of pretrain, \['x0', 'x1'\].*unknown \['x2'\]"),
+        ({"exog_lags": 1}, 1, 2, "exog_lags must be those of pretrain"),
+    ],
+    ids=["lags", "outputs", "no X", "other X", "lags of X"],
+)
+def test_a_series_unlike_the_panel_is_refused_by_name(arguments, y, X, message):
+    forecaster = ALMElmanForecaster(lags=2, **SMALL).pretrain(*make_panel())
+    data, exogenous = make_data(m=y, n=X or 1)
+    for name, value in arguments.items():
+        setattr(forecaster, name, value)  # set_params would make it forget the panel
+    with pytest.raises(ValueError, match=message):
+        forecaster.fit(data, None if X is None else exogenous)
+
+
+def test_columns_of_X_are_taken_in_the_order_of_pretrain():
+    forecaster = ALMElmanForecaster(lags=2, **SMALL).pretrain(*make_panel())
+    y, X = make_data(seed=4)
+    expected = forecaster.fit(y[:34], X[:34]).predict(fh=[1], X=X)
+    turned = X[["x1", "x0"]]
+    found = forecaster.fit(y[:34], turned[:34]).predict(fh=[1], X=turned)
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_panels_without_rows_to_train_on_are_refused():
+    y, X = make_panel(lengths=(3, 4))
+    with pytest.raises(ValueError, match="y must have series of more than 6 rows"):
+        ALMElmanForecaster(lags=6, **SMALL).pretrain(y, X)
+    y.loc["s0"] = np.nan
+    with pytest.raises(ValueError, match="observed in some row of each series"):
+        ALMElmanForecaster(**SMALL).pretrain(y, X)
+
+
+def test_a_hierarchy_is_fitted_by_one_pretrained_network():
+    panel = nonlinear_panel(3, 40)
+    forecaster = ALMElmanForecaster(**SMALL).pretrain(panel)
+    network = forecaster.pretrained_.fit.networks[0]
+    forecaster.fit(panel)
+    for single in forecaster.forecasters_.to_numpy().ravel():
+        assert_same(single.parameters_, network)
+    assert forecaster.predict(fh=[1, 2]).notna().all(axis=None)
+
+
+# of 24 rows none has enough for a network of its own
+@pytest.mark.parametrize(
+    ("length", "share"), [(25, 0.3), pytest.param(36, 0.9, marks=pytest.mark.slow)]
+)
+def test_a_pretrained_network_beats_one_for_each_short_series(length, share):
+    n_series = 12
+    full = nonlinear_panel(n_series, length + 12)
+    panel = full.groupby("series").head(length)
+    auto = {"hidden_size": 4, "random_state": 0}
+    pretrained = ALMElmanForecaster(**auto).pretrain(panel)
+    errors = {"pretrained": [], "alone": []}
+    for key in panel.index.unique("series"):
+        y, scale = full.loc[key, "y"], full.loc[key, "y"].std()
+        for name, start in (("pretrained", pretrained), ("alone", ALMElmanForecaster(**auto))):
+            forecaster = start.clone().fit(y[:length])
+            forecaster.update(y[length:], update_params=False)
+            error = (forecaster.predict(fh=np.arange(-11, 1)) - y[length:]) / scale
+            errors[name].append((error**2).mean())
+    assert np.mean(errors["pretrained"]) < share * np.mean(errors["alone"])

@@ -31,7 +31,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from reproduction.report import curves_of, draw_curves, summarise, to_markdown
+from reproduction.report import curves_of, draw_curves, read, summarise, to_markdown, write
 from reproduction.study import PROBLEMS, all_tasks, load, perform, references
 from tqdm.auto import tqdm
 
@@ -67,10 +67,9 @@ def errors(problems: list[str], quick: bool, output: Path, images: Path) -> None
     )
     table = summarise(runs, beside)
     curves = curves_of(runs, table)
-    for name, frame in (("table_3", table), ("references", beside), ("figure_2", curves)):
-        frame.to_csv(output / f"{name}.csv", index=False, float_format="%.4g")
+    write(output, table_3=table, references=beside, figure_2=curves)
     for name in problems:
-        print(f"\n{name}\n{to_markdown(table, beside, name)}")
+        print(f"\n{name}\n{to_markdown(*read(output), name)}")
     draw_curves(curves, beside, images / "figure_2.png")
     print(f"\nTables: {output}\nPicture: {images / 'figure_2.png'}")
 

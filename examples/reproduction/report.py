@@ -51,6 +51,18 @@ def summarise(runs: Iterable[dict], references: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def write(folder: Path, **frames: pd.DataFrame) -> None:
+    """One CSV file for each table."""
+    for name, frame in frames.items():
+        frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.4g")
+
+
+def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Table 3 and the references as written, with the digits that the documentation shows."""
+    table = pd.read_csv(folder / "table_3.csv").fillna({"variant": ""})
+    return table, pd.read_csv(folder / "references.csv")
+
+
 def to_markdown(table: pd.DataFrame, references: pd.DataFrame, problem: str) -> str:
     """Training / test errors of one problem: a row for each method, a column for each start."""
     lines = [["training / test error", *INITIALIZATIONS], ["---"] * (1 + len(INITIALIZATIONS))]

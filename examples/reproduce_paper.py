@@ -31,7 +31,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from reproduction.report import curves_of, draw_curves, read, summarise, to_markdown, write
+from reproduction.report import (
+    curves_of,
+    draw_curves,
+    read,
+    summarise,
+    to_markdown,
+    unexplained_to_markdown,
+    write,
+)
 from reproduction.study import PROBLEMS, all_tasks, load, perform, references
 from tqdm.auto import tqdm
 
@@ -70,6 +78,7 @@ def errors(problems: list[str], quick: bool, output: Path, images: Path) -> None
     write(output, table_3=table, references=beside, figure_2=curves)
     for name in problems:
         print(f"\n{name}\n{to_markdown(*read(output), name)}")
+    print(f"\n{unexplained_to_markdown(*read(output))}")
     draw_curves(curves, beside, images / "figure_2.png")
     print(f"\nTables: {output}\nPicture: {images / 'figure_2.png'}")
 

@@ -203,6 +203,7 @@ def test_the_page_on_the_paper_holds_the_tables_of_the_study():
     table, references = report.read(EXAMPLES.parent / "docs" / "reproduction")
     for name in PROBLEMS:
         assert report.to_markdown(table, references, name) in page
+    assert report.unexplained_to_markdown(table, references) in page
 
 
 def test_checks_17_the_volatility_example_compares_with_the_random_walk(tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from reproduction.published import INITIALIZATIONS, published_errors
-from reproduction.study import FAIR, GRADIENT_METHODS, PAPER, PUBLISHED, SAFEGUARDED
+from reproduction.study import FAIR, GRADIENT_METHODS, PAPER, PROBLEMS, PUBLISHED, SAFEGUARDED, load
 
 _KEYS = ["problem", "method", "variant", "initialization"]
 
@@ -88,6 +88,52 @@ def _cell(row: pd.Series) -> str:
         return f"{n_diverged} of {n_starts} diverged"
     errors = f"{row['train']:.3g} / {row['test']:.3g}"
     return errors if n_diverged == 0 else f"{errors} ({n_diverged} of {n_starts} diverged)"
+
+
+def unexplained_to_markdown(table: pd.DataFrame, references: pd.DataFrame) -> str:
+    """Share of the variance, over all rows, that each method leaves: least and most of the starts.
+
+    The targets have variance 1 over all rows, so that predicting zero leaves 1 on any draw of the
+    data: shares compare with the printed numbers, where errors do not.
+    """
+    problems = list(dict.fromkeys(table["problem"]))
+    variants = ("printed", PUBLISHED, FAIR)
+    header = [f"{problem}, {variant}" for problem in problems for variant in variants]
+    lines = [["share of variance left", *header], ["---"] * (1 + len(header))]
+    for method in (PAPER, SAFEGUARDED, *GRADIENT_METHODS):
+        cells = [
+            _range(_shares(table, references, problem, method, variant))
+            for problem in problems
+            for variant in variants
+        ]
+        lines.append([method, *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _shares(
+    table: pd.DataFrame, references: pd.DataFrame, problem: str, method: str, variant: str
+) -> np.ndarray:
+    """One share for each initialization, of the starts that did not diverge."""
+    own = table.query("problem == @problem and method == @method")
+    if variant == "printed":
+        # the same numbers stand beside both variants
+        own = own.drop_duplicates("initialization")
+        errors = own[["published_train", "published_test"]].to_numpy()
+    else:
+        errors = own[own["variant"].isin(["", variant])][["train", "test"]].to_numpy()
+    zero = references.query("problem == @problem and forecast == 'zero'")
+    n_train, n_rows = PROBLEMS[problem].n_train, len(load(problem).Y)
+    rows = np.array([n_train, n_rows - n_train])
+    shares = errors @ rows / (zero[["train", "test"]].to_numpy()[0] @ rows)
+    return shares[np.isfinite(shares)]
+
+
+def _range(shares: np.ndarray) -> str:
+    if len(shares) == 0:
+        return ""
+    ends = shares.min(), shares.max()
+    least, most = (f"{share:.2g}" if share < 0.1 else f"{share:.2f}" for share in ends)
+    return least if least == most else f"{least} to {most}"
 
 
 def best_initializations(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.ticker import LogFormatter
 from reproduction.published import INITIALIZATIONS, published_errors
 from reproduction.study import FAIR, GRADIENT_METHODS, PAPER, PROBLEMS, PUBLISHED, SAFEGUARDED, load
 
@@ -189,7 +190,7 @@ def draw_curves(curves: pd.DataFrame, references: pd.DataFrame, path: Path) -> N
     for ax in axes.ravel():
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=8)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    figure.tight_layout(rect=(0, 0.04, 1, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -199,6 +200,9 @@ def _draw_panel(ax, curves: pd.DataFrame, variant: str, error: str, styles: dict
         shown = curves[(curves["method"] == method) & curves["variant"].isin(["", variant])]
         ax.plot(shown["seconds"], shown[error], label=method, **style)
     ax.set(xscale="log", yscale="log")
+    # some panels span less than a decade
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.5)))
 
 
 def _draw_references(ax, references: pd.DataFrame, error: str) -> None:
@@ -211,4 +215,6 @@ def _draw_references(ax, references: pd.DataFrame, error: str) -> None:
     if persistence < named["zero"]:
         ax.axhline(persistence, color="0.35", linewidth=1.0, linestyle=(0, (1, 1)), zorder=2)
         ax.text(1.0, persistence, " last", transform=ax.get_yaxis_transform(), va="center")
-    ax.set_ylim(top=3.0 * named["zero"])
+    # a curve that explodes would stretch the axis downwards as well
+    lowest = min(np.nanmin(line.get_ydata()) for line in ax.lines if len(line.get_ydata()))
+    ax.set_ylim(0.6 * lowest, 3.0 * named["zero"])

@@ -88,7 +88,7 @@ def train(
 ) -> None:
     """Gradient descent, its variants and Adam; the cosine schedule runs over the budget."""
     network = _prepare(problem, initial)
-    optimiser = _optimiser(method, network, learning_rate)
+    optimiser = optimiser_of(method, network, learning_rate)
     while True:
         if schedule == "cosine":
             decay = 0.5 * (1.0 + cos(pi * min(1.0, trace.seconds / trace.budget)))
@@ -148,13 +148,16 @@ def _prepare(problem: ElmanProblem, initial: ElmanParameters) -> Elman:
     return Elman(problem, initial)
 
 
-def _optimiser(method: str, network: Elman, learning_rate: float) -> torch.optim.Optimizer:
+def optimiser_of(
+    method: str, network: Elman, learning_rate: float, **options: bool
+) -> torch.optim.Optimizer:
+    """PyTorch's Adam, or its gradient descent with or without Nesterov's momentum."""
     weights = network.weights()
     if method == "Adam":
-        return torch.optim.Adam(weights, lr=learning_rate)
+        return torch.optim.Adam(weights, lr=learning_rate, **options)
     if method == "Nesterov":
-        return torch.optim.SGD(weights, lr=learning_rate, momentum=0.9, nesterov=True)
-    return torch.optim.SGD(weights, lr=learning_rate)
+        options |= {"momentum": 0.9, "nesterov": True}
+    return torch.optim.SGD(weights, lr=learning_rate, **options)
 
 
 def _epoch_of_chunks(network: Elman, optimiser: torch.optim.Optimizer) -> None:

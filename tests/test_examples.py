@@ -1,5 +1,6 @@
 """The example scripts: what they print beside every error."""
 
+import json
 import re
 import subprocess
 import sys
@@ -229,3 +230,12 @@ def test_the_benchmark_writes_its_table_and_plots_and_resumes(tmp_path):
     before = (tmp_path / "runs.jsonl").read_text()
     run("benchmark/run.py", *arguments)
     assert (tmp_path / "runs.jsonl").read_text() == before
+
+
+def test_the_notebook_is_stored_as_one_run_from_top_to_bottom_without_warnings():
+    cells = json.loads((EXAMPLES / "volatility_tutorial.ipynb").read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2

@@ -64,18 +64,19 @@ def ours() -> dict[str, Model]:
 
 def peers() -> dict[str, Model]:
     """Those that people use instead."""
+    slow = ("expanding",)
     return {
         "random walk": Model(lambda data: NaiveForecaster(strategy="last")),
         "HAR": Model(lambda data: _har("HAR", data), "arch"),
         BENCHMARK: Model(lambda data: _har("HARX", data), "arch"),
         "ARMA-X": Model(lambda data: _arma(), "statsmodels.api"),
         "ARDL": Model(lambda data: ARDL(lags=max(data.windows), order=0), "statsmodels.api"),
-        "AutoARIMA-X": Model(lambda data: StatsForecastAutoARIMA(), "statsforecast"),
+        "AutoARIMA-X": Model(lambda data: StatsForecastAutoARIMA(), "statsforecast", slow),
         "ridge": Model(lambda data: _reduction(RidgeCV(np.logspace(-1, 4, 11)), data)),
         "LASSO": Model(lambda data: _reduction(LassoCV(cv=TimeSeriesSplit(5)), data)),
-        "boosting": Model(lambda data: _reduction(_boosting(), data)),
-        "MLP": Model(lambda data: _reduction(_mlp(), data)),
-        "RNN (PyTorch)": Model(_torch_rnn, "neuralforecast", ("expanding",)),
+        "boosting": Model(lambda data: _reduction(_boosting(), data), windows=slow),
+        "MLP": Model(lambda data: _reduction(_mlp(), data), windows=slow),
+        "RNN (PyTorch)": Model(_torch_rnn, "neuralforecast", slow),
     }
 
 

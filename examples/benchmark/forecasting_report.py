@@ -175,8 +175,9 @@ def draw(tables: dict[str, pd.DataFrame], benchmark: str, ours: list[str], path:
     for ax in axes[-1]:
         ax.set_xlabel(f"MSE / MSE of {benchmark}", fontsize=8)
     handles, labels = _legend()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), fontsize=8, frameon=False)
-    figure.tight_layout(rect=(0, 0.04, 1, 1))
+    n_columns = 4 if len(tables) > 1 else 2
+    figure.legend(handles, labels, loc="lower center", ncols=n_columns, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.2 / n_columns, 1, 1))
     figure.savefig(path, dpi=120)
     plt.close(figure)
     print(f"\nPicture: {path}")

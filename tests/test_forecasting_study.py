@@ -81,6 +81,23 @@ def test_a_forecast_uses_the_last_x_that_is_known_and_the_plan_of_its_time(name,
         assert of_seen.iloc[-1] > forecasts[-1] + 0.5
 
 
+def test_the_benchmark_is_least_squares_on_averages_of_y_and_on_x_iterated():
+    data = make_data(n_test=12)
+    y, X = (frame.to_numpy() for frame in data.known(12))
+    n_train = len(y) - 12
+
+    def inputs(past, t):
+        return [1.0, *(past[-window:].mean() for window in data.windows), *X[t]]
+
+    rows = range(max(data.windows), n_train)
+    weights, *_ = np.linalg.lstsq([inputs(y[:t], t) for t in rows], y[rows], rcond=None)
+    path = y[:n_train]
+    for t in range(n_train, len(y)):
+        path = np.append(path, np.dot(inputs(path, t), weights))
+    forecasts = forecast(MODELS["HAR-X"], data, TWELVE)["forecast"]
+    np.testing.assert_allclose(forecasts, path[n_train:], rtol=0, atol=1e-10)
+
+
 def test_all_models_are_given_the_same_rows_of_x_lagged_by_the_longest_step():
     data = make_data()
     for horizon in (1, 12):

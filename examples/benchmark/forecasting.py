@@ -6,10 +6,12 @@ forecast: some peers ignore an update without a refit, and would forecast from o
     python examples/benchmark/forecasting.py             # about 40 minutes on one core
     python examples/benchmark/forecasting.py --quick     # under two minutes
     python examples/benchmark/forecasting.py --data volatility --models "Elman (ALM)"
+    python examples/benchmark/forecasting.py --report
 
-The last command forecasts some series with some models only; the other forecasts are kept, those
-in ``forecasting_forecasts.csv`` of the output folder. Peers whose package is missing are
-left out, with a line that says so. See docs/forecasting_benchmark.md for how to read the outcome.
+The third command forecasts some series with some models only; the other forecasts are kept, those
+in ``forecasting_forecasts.csv`` of the output folder. The last one only writes the tables anew.
+Peers whose package is missing are left out, with a line that says so. See
+docs/forecasting_benchmark.md for how to read the outcome.
 """
 
 from __future__ import annotations
@@ -152,10 +154,27 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few windows, models and series")
     parser.add_argument("--data", nargs="+", choices=list(DATA), default=None)
     parser.add_argument("--models", nargs="+", choices=[*peers(), *ours()], default=None)
+    parser.add_argument("--report", action="store_true", help="only tables, of forecasts kept")
     parser.add_argument("--output", type=Path, default=None, help="folder for tables and picture")
     arguments = parser.parse_args()
     folder = output_folder(arguments.output, arguments.quick)
 
+    path = folder / "forecasting_forecasts.csv"
+    began = time.perf_counter()
+    if arguments.report:
+        forecasts, data_sets = pd.read_csv(path), {}
+    else:
+        forecasts, data_sets = make_forecasts(arguments, path)
+        forecasts.to_csv(path, index=False, float_format="%.7g")
+    all_data = {name: DATA[name]() for name in forecasts["data"].unique()} | data_sets
+    report(forecasts, all_data, BENCHMARK, list(ours()), folder)
+    print(f"Done in {time.perf_counter() - began:.0f} s.")
+
+
+def make_forecasts(
+    arguments: argparse.Namespace, path: Path
+) -> tuple[pd.DataFrame, dict[str, Data]]:
+    """The forecasts that are asked for, with those kept in the file for a part of the study."""
     data_sets = load_data(arguments.data or list(QUICK_DATA if arguments.quick else DATA))
     everything = {**peers(), **ours()}
     wanted = arguments.models or (QUICK_MODELS if arguments.quick else everything)
@@ -169,16 +188,10 @@ def main() -> None:
     BaseForecaster._config["remember_data"] = False
     for logger in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(logger).setLevel(logging.ERROR)
-    began = time.perf_counter()
     forecasts = pd.concat(study(data_sets, models, SETUPS), ignore_index=True)
-
-    path = folder / "forecasting_forecasts.csv"
     if (arguments.models or arguments.data) and path.exists():
         forecasts = merge(pd.read_csv(path), forecasts, list(everything))
-    forecasts.to_csv(path, index=False, float_format="%.7g")
-    all_data = {name: DATA[name]() for name in forecasts["data"].unique()} | data_sets
-    report(forecasts, all_data, BENCHMARK, list(ours()), folder)
-    print(f"Done in {time.perf_counter() - began:.0f} s.")
+    return forecasts, data_sets
 
 
 def merge(kept: pd.DataFrame, new: pd.DataFrame, models: list[str]) -> pd.DataFrame:

@@ -239,3 +239,17 @@ def test_the_notebook_is_stored_as_one_run_from_top_to_bottom_without_warnings()
     outputs = [output for cell in code for output in cell["outputs"]]
     assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+
+
+def test_the_forecasting_study_writes_its_tables_and_keeps_earlier_forecasts(tmp_path):
+    arguments = ["--quick", "--data", "threshold", "--output", str(tmp_path), "--models"]
+    printed = run("benchmark/forecasting.py", *arguments, "random walk", "HAR-X")
+    assert "One step ahead, 24 forecasts" in printed and "1 to 12 steps ahead" in printed
+    first = pd.read_csv(tmp_path / "forecasting_threshold.csv")
+    assert len(first) == 8 and first["MSE"].gt(0.0).all()
+    assert (tmp_path / "forecasting.png").stat().st_size > 10_000
+    run("benchmark/forecasting.py", *arguments, "Elman (ALM)")
+    both = pd.read_csv(tmp_path / "forecasting_threshold.csv")
+    assert set(both["model"]) == {"random walk", "HAR-X", "Elman (ALM)"}
+    kept = both[both["model"] != "Elman (ALM)"].reset_index(drop=True)
+    pd.testing.assert_series_equal(kept["MSE"], first["MSE"])

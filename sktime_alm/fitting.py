@@ -51,7 +51,7 @@ _MAX_RECURRENCE = 0.98
 # where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more
 _LIGHT_SKIP_PENALTY = 1e-4
 # the steps at which paths are held against errors, and the rows and paths this is done with
-_N_STRETCHED, _N_SAMPLED, _N_PATHS = 24, 10, 200
+_N_STRETCHED, _N_SAMPLED, _N_PATHS = 24, 5, 200
 
 
 class Rows(NamedTuple):

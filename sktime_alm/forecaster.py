@@ -195,8 +195,8 @@ class ALMElmanForecaster(BaseForecaster):
     for the ridge regression alone (cuts at 40, 50, ... 90 % of the rows), then ``alpha`` (55,
     70 and 85 %) on a path from strong to weak, whose first point is the regression. The path
     starts each network at the one before, and ends when two points in a row forecast worse
-    than the best. A model of a share s of the rows is penalised by 1/s times the strength.
-    With fewer than 30 rows no network is tried.
+    than the best, or one by three standard errors. A model of a share s of the rows is
+    penalised by 1/s times the strength. With fewer than 30 rows no network is tried.
 
     **Missing values.** A row in which y is missing (NaN), even in one of several columns, has no
     part in the loss; the hidden state runs on, and the last value seen stands in for the missing

@@ -31,10 +31,11 @@ SKIP_PENALTIES = tuple(10.0 ** np.arange(-8.0, 1.1, 0.5))
 # The strengths alpha over r sqrt(n m), which makes the penalty of a unit a multiple of |a| |v|
 # that does not depend on the sizes. At the first the units are dead on most data.
 NETWORK_STRENGTHS = tuple(0.4 * 4.0 ** -np.arange(8.0))
-# the path ends when so many points in a row are worse than the best one
-_PATIENCE = 2
+# the path ends when so many points in a row are worse than the best one, or one by so many
+# standard errors
+_PATIENCE, _CLEARLY = 2, 3.0
 # a path is for comparison: its fits need not be as exact as the last one
-_MAX_ITER = 10
+_MAX_ITER = 5
 # fewer rows say too little about a network
 _FEWEST_ROWS = 30
 # a unit whose weights are smaller is dead, and would stay so
@@ -199,7 +200,9 @@ def choose_alpha(
         best = min(range(len(found)), key=lambda k: found[k].mean())
         is_alive = any(network.A.any() for network in networks)
         n_worse = n_worse + 1 if is_alive and best < len(found) - 1 else 0
-        if n_worse == _PATIENCE:
+        excess = found[-1] - found[best]
+        is_clear = excess.mean() > _CLEARLY * excess.std() / np.sqrt(len(excess))
+        if n_worse == _PATIENCE or (n_worse and is_clear):
             break
     strength = np.nan if skip_alpha is None else skip_alpha
     candidates = _compared([(alpha, strength) for alpha in alphas], found)

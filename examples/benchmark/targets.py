@@ -32,7 +32,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
 from sktime_alm import ALMElmanForecaster
-from sktime_alm.datasets import load_sp500_volatility, make_elman
+from sktime_alm.datasets import load_sp500_volatility
 from sktime_alm.evaluation import QLIKE, variance_from_log_volatility
 from sktime_alm.features import InputLayout
 
@@ -132,25 +132,26 @@ def elman(steps: int, seed: int, **arguments) -> ALMElmanForecaster:
 
 
 def noisy_elman(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An Elman network with six hidden units, with noise."""
-    y, X, _ = make_elman(
-        n_samples=800,
-        n_inputs=2,
-        n_outputs=1,
-        hidden_size=6,
-        noise=0.1,
-        weight_scale=0.4,
-        random_state=int(rng.integers(2**31)),
-    )
-    return y.to_numpy(), X.to_numpy()
+    """A contractive Elman network with six ReLU units, with a tenth of noise."""
+    x, W = rng.normal(size=(800, 2)), rng.normal(size=(6, 6))
+    W *= 0.8 / np.linalg.norm(W, 2)
+    V, b, A = rng.normal(size=(6, 2)), 0.3 * rng.normal(size=6), rng.normal(size=6)
+    h, y = np.zeros(6), np.empty(800)
+    for t in range(800):
+        h = np.maximum(W @ h + V @ x[t] + b, 0.0)
+        y[t] = A @ h
+    y = (y - y.mean()) / y.std() + 0.1 * rng.normal(size=800)
+    return y[:, None], x
 
 
 def threshold_autoregression(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """y falls fast from above 0 and climbs slowly from below."""
-    y = np.zeros((800, 1))
-    for t in range(1, 800):
-        drift = 1.0 - 1.2 * y[t - 1] if y[t - 1] > 0.0 else 1.0 + 0.9 * y[t - 1]
-        y[t] = drift + 0.1 * rng.normal()
+    """The threshold model of the Canadian lynx, in logarithms (Tong, 1990, section 7.2)."""
+    y = np.full((800, 1), 3.0)
+    for t in range(2, 800):
+        if y[t - 2] <= 3.25:
+            y[t] = 0.62 + 1.25 * y[t - 1] - 0.43 * y[t - 2] + 0.2 * rng.normal()
+        else:
+            y[t] = 2.25 + 1.52 * y[t - 1] - 1.24 * y[t - 2] + 0.25 * rng.normal()
     return y, np.empty((800, 0))
 
 

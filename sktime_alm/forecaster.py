@@ -431,9 +431,16 @@ class ALMElmanForecaster(BaseForecaster):
                 f"y must have series of more than {self._layout.context} rows, which the inputs "
                 "reach back, with observed values among the others"
             )
-        penalties = self._choose_penalties(rows, (1,)) if before is None else before.penalties
-        fit = self._train(rows, penalties, None if before is None else before.fit.networks)
-        self.pretrained_ = _Pretrained(self._layout, y.shape[1], X_columns, penalties, fit)
+        if before is None:
+            penalties = self._choose_penalties(rows, (1,))
+            fit = self._train(rows, penalties, None)
+        else:
+            penalties = before.penalties
+            fit = self._train(rows, penalties, before.fit.networks)
+            # those of the first panel's models serve on, as in an update
+            fit = fit._replace(errors=before.fit.errors, stretch=before.fit.stretch)
+        kept = penalties._replace(judges=())
+        self.pretrained_ = _Pretrained(self._layout, y.shape[1], X_columns, kept, fit)
         return self
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
@@ -713,7 +720,7 @@ class ALMElmanForecaster(BaseForecaster):
         self._adopt(pretrained.fit, y_scaler, X_scaler)
         fit = pretrained.fit
         self._errors, self._stretch = [fit.errors * y_scaler.scale], fit.stretch
-        self._is_judged = bool(pretrained.penalties.judges)
+        self._is_judged = True
         if self.interval_method == "conformal":
             rows = self._rows_of(self._seen_y, self._seen_X, self._starts)[0]
             everywhere = np.ones(len(rows.inputs), dtype=bool)

@@ -187,7 +187,9 @@ class ALMElmanForecaster(BaseForecaster):
 
     ``update(update_params=False)`` runs the hidden state over the new rows.
     ``update(update_params=True)`` trains on all rows seen, from the present weights and with
-    the penalties of ``fit``. Rows of times already seen are ignored.
+    the penalties of ``fit``, until its steps come to rest; by default it leaves out the
+    ``polish`` of ``solver_options``, which costs more than it gains there. Rows of times
+    already seen are ignored.
 
     **Penalties.** For "auto" the rows are cut at some of them; models trained on the rows
     before a cut forecast those up to the next one, one step ahead, or the steps of ``fh`` if
@@ -695,7 +697,9 @@ class ALMElmanForecaster(BaseForecaster):
             inputs = before, self._layout.scaler(y_scaler, X_scaler)
             outputs = self._model.y_scaler, y_scaler
             initial = [change_units(network, inputs, outputs) for network in initial]
-        fit = self._train(rows, penalties, initial)
+        # A warm start is at rest within a few steps. At a kink a polish would take many times as
+        # many, and hardly lower the objective.
+        fit = self._train(rows, penalties, initial, polish=initial is None)
         self._adopt(fit, y_scaler, X_scaler)
         if self.interval_method == "conformal":
             trainer = self._trainer()
@@ -772,8 +776,9 @@ class ALMElmanForecaster(BaseForecaster):
         first = np.cumsum([0, *(len(sequence) for sequence in sequences)])[:-1]
         return np.concatenate([np.empty(0, int), *sequences]), tuple(int(row) for row in first)
 
-    def _trainer(self) -> Trainer:
+    def _trainer(self, polish: bool = True) -> Trainer:
         options = {
+            "polish": polish,
             "initialization": self.initialization,
             "n_jobs": self.n_jobs,
             "max_iter": self.max_iter,
@@ -800,11 +805,15 @@ class ALMElmanForecaster(BaseForecaster):
         )
 
     def _train(
-        self, rows: Rows, penalties: Penalties, initial: Sequence[ElmanParameters] | None
+        self,
+        rows: Rows,
+        penalties: Penalties,
+        initial: Sequence[ElmanParameters] | None,
+        polish: bool = True,
     ) -> Fit:
         n_iterations = self.max_iter * (len(initial) if initial else self.n_init)
         with watching(self.verbose, n_iterations, self.callback) as callback:
-            fit = self._trainer().train(rows, penalties, initial, callback)
+            fit = self._trainer(polish).train(rows, penalties, initial, callback)
         self._warn_unless_converged(fit.result)
         return fit
 
@@ -919,9 +928,13 @@ class ALMElmanForecaster(BaseForecaster):
             # they start anew within these rows
             return [states[-1] for states in self._all_states(self._seen_inputs())]
         first = n_before - context
-        y, X = self._seen_y.to_numpy()[first:], self._seen_X.to_numpy()[first:]
-        inputs = self._model.inputs(y, X, (0,))[context:]
+        y = self._last_sequence()[first - self._starts[-1] :].to_numpy()
+        inputs = self._model.inputs(y, self._seen_X.to_numpy()[first:], (0,))[context:]
         return [states[-1] for states in self._model.states(inputs, (0,), self._hidden_states)]
+
+    def _last_sequence(self) -> pd.DataFrame:
+        """y since the last gap, the last value before a missing one in its place."""
+        return self._seen_y[self._starts[-1] :].ffill()
 
     def _states_after(self, origin: int) -> list[Array]:
         """Hidden states with which the networks go on from row ``origin``."""
@@ -999,7 +1012,8 @@ class ALMElmanForecaster(BaseForecaster):
         # one row more than inputs reach back, lest the sequence seem to begin there
         n_kept = self._layout.context + 1
         first = max(len(self._seen_y) - n_kept, self._starts[-1])
-        kept._seen_y, kept._seen_X = self._seen_y[first:], self._seen_X[first:]
+        kept._seen_y = self._last_sequence()[first - self._starts[-1] :]
+        kept._seen_X = self._seen_X[first:]
         kept._starts = (0,)
         kept.result_ = self.result_.without_states()
         kept._has_training_rows = False

@@ -106,6 +106,17 @@ def test_a_loaded_forecaster_goes_on_after_a_gap():
         assert_forecasts_equal(found, forecaster, X)
 
 
+def test_a_loaded_forecaster_remembers_the_last_value_before_missing_ones():
+    y = Y.copy()
+    y.iloc[22:30] = np.nan
+    forecaster = ALMElmanForecaster(**{**NETWORK, "lags": 2}).fit(y[:28], X[:28])
+    found = load(forecaster.save())
+    assert_forecasts_equal(found, forecaster, X)
+    for each in (found, forecaster):
+        each.update(y[28:33], X[28:33], update_params=False)
+    assert_forecasts_equal(found, forecaster, X)
+
+
 def test_a_file_is_hardly_larger_than_the_weights_and_the_errors(tmp_path):
     y, exogenous = make_data(T=2000, n=5)
     options = {"hidden_size": 64, "alpha": 0.1, "skip_alpha": 0.1, "max_iter": 2}

@@ -1,0 +1,83 @@
+"""Updates row by row: states in pieces equal one pass, and training goes on at little cost."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sktime_alm import ALMElmanForecaster
+from sktime_alm.solver import kernels
+from tests.conftest import named
+from tests.test_forecaster import make_data
+from tests.test_penalties import threshold_autoregression
+
+NETWORK = {"hidden_size": 3, "alpha": 0.01, "skip_alpha": 0.1, "max_iter": 4, "random_state": 0}
+Y, X = make_data(T=80, m=2)
+Y_MISSING = Y.copy()
+Y_MISSING.iloc[[20, 41, 42, 50], 0] = np.nan
+CASES = {
+    "plain": (Y, {}),
+    "missing": (Y_MISSING, {"lags": 2}),
+    "ensemble": (Y, {"n_init": 3, "ensemble": "median", "lags": [1, 4], "exog_lags": [0, 2]}),
+    "gaps": (Y.drop(Y.index[[15, 45, 46, 55]]), {"lags": 3, "window_means": (2,)}),
+    "no lags": (Y.drop(Y.index[[45]]), {"lags": 0}),
+    "no skip": (Y, {"linear_skip": False, "skip_alpha": "auto", "window_means": (1, 3), "lags": 0}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Time steps are missing in y:UserWarning")
+@pytest.mark.parametrize("case", CASES)
+def test_the_state_after_updates_in_pieces_is_that_of_one_pass(case):
+    y, arguments = CASES[case]
+    forecaster = ALMElmanForecaster(**{**NETWORK, **arguments}).fit(y[:38], X.loc[y.index[:38]])
+    at_once = pickle.loads(pickle.dumps(forecaster)).update(y[:70], X, update_params=False)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        in_pieces = pickle.loads(pickle.dumps(forecaster))
+        cuts = np.sort(rng.choice(np.arange(39, 70), 8, replace=False))
+        for cut in [*cuts, 70]:
+            # overlapping rows, which are ignored
+            first = max(cut - int(rng.integers(1, 40)), 0)
+            seen = len(in_pieces._seen_y)
+            in_pieces.update(y[min(first, seen) : cut], X, update_params=False)
+        assert len(in_pieces._seen_y) == 70
+        for state, expected in zip(in_pieces._hidden_states, at_once._hidden_states, strict=True):
+            np.testing.assert_allclose(state, expected, rtol=1e-12)
+        steps = [-20, -1, 0, 1, 3] if case not in ("gaps", "no lags") else [-1, 0, 1, 3]
+        pd.testing.assert_frame_equal(
+            in_pieces.predict(fh=steps, X=X), at_once.predict(fh=steps, X=X), rtol=1e-12
+        )
+    assert at_once.parameters_ is not None and any(p.W.any() for p in at_once.networks_)
+    for name, array in named(forecaster.parameters_).items():
+        np.testing.assert_array_equal(array, named(at_once.parameters_)[name])
+
+
+def count_rows(monkeypatch):
+    """A list whose sum is the number of rows that networks are run over in training."""
+    rows, evaluate = [], kernels.evaluate
+
+    def counted(u, *arguments):
+        rows.append(len(u))
+        return evaluate(u, *arguments)
+
+    monkeypatch.setattr(kernels, "evaluate", counted)
+    return rows
+
+
+@pytest.mark.parametrize("alpha", ["auto", 0.1])
+@pytest.mark.parametrize("n_new", [1, 10])
+def test_training_on_costs_a_fraction_of_a_fresh_fit(alpha, n_new, monkeypatch):
+    T = 2000
+    y = threshold_autoregression(T + n_new)
+    options = {"hidden_size": 4, "alpha": alpha, "random_state": 0}
+    rows = count_rows(monkeypatch)
+    forecaster = ALMElmanForecaster(**options).fit(y[:T])
+    assert np.isfinite(forecaster.alpha_) and forecaster.parameters_.A.any()
+    of_fit = sum(rows)
+    rows.clear()
+    forecaster.update(y[T:], update_params=True)
+    assert T <= sum(rows) < of_fit / 5
+    # and ends no higher
+    fresh = ALMElmanForecaster(**{**options, "alpha": forecaster.alpha_}).fit(y)
+    assert forecaster.objective_ <= 1.01 * fresh.objective_

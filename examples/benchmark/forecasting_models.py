@@ -53,12 +53,16 @@ class Model(NamedTuple):
 def ours() -> dict[str, Model]:
     """Our networks. Rows of X are those of the time forecast already: they get no more lags."""
 
-    def elman(**inputs: object) -> ALMElmanForecaster:
-        return ALMElmanForecaster(hidden_size=4, activation="elu", random_state=0, **inputs)
+    def elman(**arguments: object) -> ALMElmanForecaster:
+        return ALMElmanForecaster(random_state=0, **arguments)
 
+    without_skip = {"hidden_size": 4, "activation": "elu", "linear_skip": False, "alpha": 1.0}
     return {
         "Elman (ALM)": Model(lambda data: elman(lags=max(data.windows))),
         "Elman (ALM), HAR inputs": Model(lambda data: elman(lags=0, window_means=data.windows)),
+        "Elman (ALM), HAR inputs, no skip": Model(
+            lambda data: elman(lags=0, window_means=data.windows, **without_skip)
+        ),
     }
 
 

@@ -71,21 +71,9 @@ html_sidebars = {"index": []}
 def setup(app):
     """Connect what follows."""
     app.connect("autodoc-skip-member", skip_plain_attributes)
-    app.connect("autodoc-process-docstring", widen_table)
 
 
 def skip_plain_attributes(app, what, name, obj, skip, options):
     """Fields are described by the docstring of their class: members are methods and properties."""
     is_member = isroutine(obj) or isinstance(obj, (property, cached_property))
     return True if name == "get_test_params" or not is_member else None
-
-
-def widen_table(app, what, name, obj, options, lines):
-    """One table of a docstring is narrower than its text by a column, which makes it no table."""
-    if not name.endswith("load_sp500_volatility"):
-        return
-    rules = [number for number, line in enumerate(lines) if line.lstrip().startswith("======  =")]
-    margin = lines[rules[0]].index("=")
-    for number in range(rules[0], rules[-1] + 1):
-        filler, at = ("=", margin + 51) if number in rules else (" ", margin + 52)
-        lines[number] = lines[number][:at] + filler + lines[number][at:]

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tqdm.auto import tqdm
-
 from sktime_alm.solver.result import Callback, IterationRecord
 
 logger = logging.getLogger("sktime_alm")
@@ -32,6 +30,9 @@ def watching(
     if verbose == 0:
         yield callback
     elif verbose == 1:
+        # on use: in a notebook without widgets the import itself warns
+        from tqdm.auto import tqdm
+
         with tqdm(total=n_iterations, desc="ALM", unit="it") as bar:
 
             def advance(record: IterationRecord) -> bool | None:

@@ -29,21 +29,21 @@ def load_sp500_volatility(target: str = "LRV") -> tuple[pd.Series, pd.DataFrame]
     y : pandas.Series
         The target, with a monthly PeriodIndex.
     X : pandas.DataFrame
-        ======  ===========================================  ==============================
-        column  meaning and unit                             known
-        ======  ===========================================  ==============================
-        DP      log dividend-price ratio                     interpolated from quarters
-        EP      log earnings-price ratio                     interpolated from quarters
-        MKT     market excess return, % per month            at month end
-        HML     value factor, % per month                    at month end
-        SMB     size factor, % per month                     at month end
-        STR     short-term reversal factor, % per month      at month end
-        TB      three-month Treasury bill, percentage points at month end
-        TS      long Treasury yield minus TB, likewise       at month end
-        DEF     BAA minus AAA yield, likewise                at month end
-        INF     CPI inflation, % per month                   2 to 6 weeks later, revised
-        IP      growth of industrial production, % per month 2 to 6 weeks later, revised
-        ======  ===========================================  ==============================
+        ======  ============================================  ==============================
+        column  meaning and unit                              known
+        ======  ============================================  ==============================
+        DP      log dividend-price ratio                      interpolated from quarters
+        EP      log earnings-price ratio                      interpolated from quarters
+        MKT     market excess return, % per month             at month end
+        HML     value factor, % per month                     at month end
+        SMB     size factor, % per month                      at month end
+        STR     short-term reversal factor, % per month       at month end
+        TB      three-month Treasury bill, percentage points  at month end
+        TS      long Treasury yield minus TB, likewise        at month end
+        DEF     BAA minus AAA yield, likewise                 at month end
+        INF     CPI inflation, % per month                    2 to 6 weeks later, revised
+        IP      growth of industrial production, % per month  2 to 6 weeks later, revised
+        ======  ============================================  ==============================
 
     Raises
     ------

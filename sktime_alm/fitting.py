@@ -180,8 +180,8 @@ class Trainer:
             judges = choice.judges
         elif skip_alpha == "auto":
             skip_alpha = _LIGHT_SKIP_PENALTY * rows.inputs.shape[1] * rows.targets.shape[1]
-        if alpha == "auto" and is_enough(int(rows.is_observed.sum())):
-            origins = make_origins(NETWORK_ORIGINS, *data)
+        origins = make_origins(NETWORK_ORIGINS, *data)
+        if alpha == "auto" and origins and is_enough(int(rows.is_observed.sum())):
             choice = choose_alpha(
                 rows.inputs,
                 rows.targets,
@@ -226,9 +226,13 @@ class Trainer:
             # no penalty is without bounds: the regression alone, at which training rests
             arguments |= {"alpha": 1.0, "method": "safeguarded"}
             first = [self._regression(rows, arguments["skip_alpha"])]
-        kept = rows.position <= 1.0 - self.held_out_share
-        if self.held_out_share > 0.0:
+        kept = np.ones(len(rows.inputs), dtype=bool)
+        if self.held_out_share > 0.0 and np.isfinite(penalties.alpha):
+            kept = rows.position <= 1.0 - self.held_out_share
             arguments |= self._early_stopping(rows, kept)
+            # fewer rows are penalised as much more
+            arguments["alpha"] /= kept.mean()
+            arguments["skip_alpha"] /= kept.mean()
         is_start = np.zeros(len(kept), dtype=bool)
         is_start[list(rows.starts)] = True
         data = rows.inputs[kept], rows.targets[kept]
@@ -236,7 +240,11 @@ class Trainer:
         if first is None:
             results = [train(*data, starts=starts, **arguments)]
         else:
-            results = [train(*data, starts=starts, initial=start, **arguments) for start in first]
+            results = []
+            for start in first:
+                results.append(train(*data, starts=starts, initial=start, **arguments))
+                if results[-1].status is Status.INTERRUPTED:
+                    break
         return self._chosen(rows, results, penalties)
 
     @property
@@ -294,9 +302,8 @@ class Trainer:
         return Fit(best, networks, spread, errors, stretch)
 
     def _rank(self, result: ALMResult) -> float:
-        if self.held_out_share > 0.0:
-            return min(start.held_out_loss for start in result.starts)
-        return result.objective
+        losses = [start.held_out_loss for start in result.starts]
+        return result.objective if np.isnan(losses[0]) else min(losses)
 
     def _outputs(self, network: ElmanParameters, rows: Rows) -> tuple[Array, Array]:
         h = rollout(network, self.sigma, rows.inputs, rows.starts)[1]

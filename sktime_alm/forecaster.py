@@ -24,7 +24,7 @@ from sktime_alm.intervals import (
     quantiles,
     stretched,
 )
-from sktime_alm.model import COMBINATIONS, Model, bounds_of
+from sktime_alm.model import COMBINATIONS, Model, bounds_of, widened
 from sktime_alm.progress import watching
 from sktime_alm.selection import Candidate, Origin
 from sktime_alm.solver import ALMResult, ALMSettings, Certificate, ElmanParameters, Status
@@ -36,8 +36,9 @@ from sktime_alm.solver._validation import (
     check_number,
 )
 from sktime_alm.solver.activations import Activation, get_activation
+from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.result import Callback
-from sktime_alm.solver.training import seed_sequence
+from sktime_alm.solver.training import n_threads, seed_sequence
 
 
 class ALMElmanForecaster(BaseForecaster):
@@ -162,7 +163,7 @@ class ALMElmanForecaster(BaseForecaster):
         ``standard_error`` of that. Empty where nothing was to choose.
     seed_spread_ : numpy array of shape (m,)
         How much the starts differ: the root mean square, over the rows, of the standard
-        deviation of their fitted values, in units of y. NaN with a single start.
+        deviation of their fitted values, in units of y. NaN where a single network was trained.
 
     Raises
     ------
@@ -183,7 +184,7 @@ class ALMElmanForecaster(BaseForecaster):
     Notes
     -----
     An interrupt (Ctrl-C) during training ends it with the best network so far, fitted
-    and usable, and a warning.
+    and usable, and a warning. While penalties are being chosen it ends ``fit`` itself.
 
     ``update(update_params=False)`` runs the hidden state over the new rows.
     ``update(update_params=True)`` trains on all rows seen, from the present weights and with
@@ -198,7 +199,8 @@ class ALMElmanForecaster(BaseForecaster):
     70 and 85 %) on a path from strong to weak, whose first point is the regression. The path
     starts each network at the one before, and ends when two points in a row forecast worse
     than the best, or one by three standard errors. A model of a share s of the rows is
-    penalised by 1/s times the strength. With fewer than 30 rows no network is tried.
+    penalised by 1/s times the strength. All are standardised as the whole window is. With
+    fewer than 30 rows no network is tried.
 
     **Missing values.** A row in which y is missing (NaN), even in one of several columns, has no
     part in the loss; the hidden state runs on, and the last value seen stands in for the missing
@@ -207,7 +209,8 @@ class ALMElmanForecaster(BaseForecaster):
 
     **Stability.** Recurrent weights are kept contractive in training (a spectral norm of W of
     at most 0.98; not by ``method="paper"``), so that the state forgets, and forecasts are cut
-    off at three times the range of y in training beyond its least and largest values.
+    off at three times the range of the y seen (two standard deviations at least) beyond its
+    least and largest values.
 
     **Many series.** Panels and hierarchies are fitted one by one. ``pretrain`` trains one
     network on all series of a panel, each standardised by itself; a ``fit`` that follows keeps
@@ -441,8 +444,9 @@ class ALMElmanForecaster(BaseForecaster):
             fit = self._train(rows, penalties, before.fit.networks)
             # those of the first panel's models serve on, as in an update
             fit = fit._replace(errors=before.fit.errors, stretch=before.fit.stretch)
+        is_judged = bool(penalties.judges) if before is None else before.is_judged
         kept = penalties._replace(judges=())
-        self.pretrained_ = _Pretrained(self._layout, y.shape[1], X_columns, kept, fit)
+        self.pretrained_ = _Pretrained(self._layout, y.columns, X_columns, kept, is_judged, fit)
         return self
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
@@ -481,7 +485,7 @@ class ALMElmanForecaster(BaseForecaster):
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> ALMElmanForecaster:
-        before = self._starts, self._seen_y, self._seen_X
+        before = self.__dict__.copy()
         try:
             if update_params:
                 self._check_training_rows("update(update_params=True)")
@@ -494,9 +498,12 @@ class ALMElmanForecaster(BaseForecaster):
                 self._scale_and_train(initial=self.networks_)
             else:
                 self._hidden_states = self._advanced(len(self._seen_y) - len(new_y))
+                of_seen = bounds_of(self._model.y_scaler.transform(self._seen_y.to_numpy()))
+                self._model = replace(self._model, bounds=widened(self._model.bounds, of_seen))
         except (TypeError, ValueError):
             # sktime has moved the cutoff already; a refused update must change nothing
-            self._starts, self._seen_y, self._seen_X = before
+            self.__dict__.clear()
+            self.__dict__.update(before)
             self._set_cutoff_from_y(self._seen_y)
             raise
         return self
@@ -645,6 +652,9 @@ class ALMElmanForecaster(BaseForecaster):
                 "validation_fraction must be between 0 and 1, both excluded, found "
                 f"{self.validation_fraction!r}"
             )
+        get_activation(self.activation)
+        initialize(self.initialization, 1, 1, 1, np.random.default_rng(0))
+        n_threads(self.n_jobs)
         if self.callback is not None and not callable(self.callback):
             raise TypeError(f"callback must be callable, found {self.callback!r}")
         known = {item.name for item in fields(ALMSettings)} - {"method", "max_iter", "tolerance"}
@@ -655,6 +665,12 @@ class ALMElmanForecaster(BaseForecaster):
                 f"tolerance (which are arguments of their own), {sorted(known)}; found "
                 f"{sorted(unknown)}"
             )
+        if self.early_stopping and "patience" in (self.solver_options or {}):
+            raise ValueError(
+                "solver_options must not hold patience with early_stopping, where "
+                "n_iter_no_change takes its place"
+            )
+        ALMSettings(method=self.method, **(self.solver_options or {}))
 
     def _check_rows(self) -> None:
         """Refuse too few rows."""
@@ -724,7 +740,7 @@ class ALMElmanForecaster(BaseForecaster):
         self._adopt(pretrained.fit, y_scaler, X_scaler)
         fit = pretrained.fit
         self._errors, self._stretch = [fit.errors * y_scaler.scale], fit.stretch
-        self._is_judged = True
+        self._is_judged = pretrained.is_judged
         if self.interval_method == "conformal":
             rows = self._rows_of(self._seen_y, self._seen_X, self._starts)[0]
             everywhere = np.ones(len(rows.inputs), dtype=bool)
@@ -871,7 +887,12 @@ class ALMElmanForecaster(BaseForecaster):
 
     def _warn_unless_converged(self, result: ALMResult) -> None:
         """Say why training ended early, and what would help."""
-        if result.status in (Status.CONVERGED, Status.AT_REST, Status.CALLBACK):
+        if result.status in (
+            Status.CONVERGED,
+            Status.AT_REST,
+            Status.CALLBACK,
+            Status.EARLY_STOPPED,
+        ):
             return
         if result.status is Status.INTERRUPTED:
             advice = "The best network so far is kept."
@@ -919,7 +940,8 @@ class ALMElmanForecaster(BaseForecaster):
         """Forecasts of the rows seen, one step ahead each, standardised."""
         self._check_training_rows("an in-sample prediction")
         inputs = self._seen_inputs()
-        return self._model.combined(self._model.outputs(inputs, self._all_states(inputs)))
+        outputs = self._model.outputs(inputs, self._all_states(inputs))
+        return np.clip(self._model.combined(outputs), *self._model.bounds)
 
     def _advanced(self, n_before: int) -> list[Array]:
         """Hidden states after the rows from ``n_before`` on, which follow the present ones."""
@@ -1073,9 +1095,11 @@ class _Pretrained:
     """What a panel has taught: networks in the standardised units of each series."""
 
     layout: InputLayout
-    n_outputs: int
+    y_columns: pd.Index
     X_columns: pd.Index | None
     penalties: Penalties
+    # whether the errors of the fit are those of the models that chose the penalties
+    is_judged: bool
     fit: Fit
 
     def without_states(self) -> _Pretrained:
@@ -1090,9 +1114,13 @@ class _Pretrained:
                 f"lags, window_means and exog_lags must be those of pretrain, {self.layout}; "
                 f"found {layout}"
             )
-        if y.shape[1] != self.n_outputs:
+        # columns of other names are taken by their place, but names must not change theirs
+        is_known = not set(y.columns).isdisjoint(self.y_columns)
+        has_changed = is_known and list(y.columns) != list(self.y_columns)
+        if y.shape[1] != len(self.y_columns) or has_changed:
             raise ValueError(
-                f"y must have as many columns as in pretrain, {self.n_outputs}, found {y.shape[1]}"
+                f"y must have the columns of pretrain, {list(self.y_columns)}, in their order; "
+                f"found {list(y.columns)}"
             )
         if (X is None) != (self.X_columns is None):
             passed = "without X" if self.X_columns is None else "with X"

@@ -14,8 +14,9 @@ from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.elman import rollout
 
 COMBINATIONS: dict[str, Callable[..., Array]] = {"mean": np.mean, "median": np.median}
-# how many times the range of the training rows a forecast may lie outside of it
-_REACH = 3.0
+# how many times the range of the training rows a forecast may lie outside of it, and the least
+# range, of standardised values: a short series says little about its own
+_REACH, _LEAST_RANGE = 3.0, 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +106,13 @@ class Model:
         )
 
 
+def widened(bounds: Array, others: Array) -> Array:
+    """The bounds that both pairs lie in."""
+    return np.array([np.minimum(bounds[0], others[0]), np.maximum(bounds[1], others[1])])
+
+
 def bounds_of(y: Array) -> Array:
     """The bounds of forecasts: some times the range of y beyond its least and largest values."""
     least, largest = np.nanmin(y, axis=0), np.nanmax(y, axis=0)
-    margin = _REACH * (largest - least)
+    margin = _REACH * np.maximum(largest - least, _LEAST_RANGE)
     return np.array([least - margin, largest + margin])

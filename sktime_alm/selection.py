@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization, train
+from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization, Status, train
 from sktime_alm.solver._typing import Array, BoolArray
 from sktime_alm.solver.training import linear_model, seed_sequence
 
@@ -180,7 +180,7 @@ def choose_alpha(
     if skip_alpha is not None:
         alphas, models, found = [np.inf], [networks], [_losses_of(networks, origins, losses)]
     for alpha in (scale * strength for strength in NETWORK_STRENGTHS):
-        networks = [
+        results = [
             train(
                 X[origin.rows],
                 Y[origin.rows],
@@ -191,9 +191,13 @@ def choose_alpha(
                 linear_skip=skip_alpha is not None,
                 skip_alpha=(skip_alpha or 0.0) / origin.share,
                 **{**options, "max_iter": _MAX_ITER, "polish": False},
-            ).parameters
+            )
             for origin, network in zip(origins, networks, strict=True)
         ]
+        if any(result.status is Status.INTERRUPTED for result in results):
+            # there is no network yet that an end would leave the user with
+            raise KeyboardInterrupt
+        networks = [result.parameters for result in results]
         alphas.append(alpha)
         models.append(networks)
         found.append(_losses_of(networks, origins, losses))

@@ -183,7 +183,7 @@ def test_early_stopping_judges_by_observed_rows_alone():
 )
 def test_early_stopping_refuses_too_few_rows(y, validation_fraction, found):
     forecaster = ALMElmanForecaster(
-        early_stopping=True, validation_fraction=validation_fraction, max_iter=2
+        early_stopping=True, validation_fraction=validation_fraction, max_iter=2, alpha=1.0
     )
     with pytest.raises(ValueError, match=f"early_stopping needs observed rows .* found {found}"):
         forecaster.fit(y)

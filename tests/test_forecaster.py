@@ -1,11 +1,13 @@
 """ALMElmanForecaster: values against hand-rolled recursions, labels, updates, bad input."""
 
 import pickle
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sktime.forecasting.base import ForecastingHorizon
 from sktime.forecasting.compose import ForecastingPipeline, TransformedTargetForecaster
@@ -19,7 +21,7 @@ from sktime.transformations.series.adapt import TabularToSeriesAdaptor
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.datasets import load_sp500_volatility
 from sktime_alm.features import Standardizer, change_units
-from sktime_alm.solver import ElmanParameters, ReLU
+from sktime_alm.solver import ElmanParameters, ReLU, Status, train
 from sktime_alm.solver.elman import rollout
 from sktime_alm.solver.initialization import initialize
 from tests.conftest import record_training
@@ -456,3 +458,70 @@ def test_the_safeguarded_method_ends_below_the_papers_on_volatility():
     )
     assert safeguarded.objective_ < 0.75 * paper.objective_
     assert np.isfinite(safeguarded.predict([1], X=lagged.iloc[-1:]).to_numpy()).all()
+
+
+def test_bounds_of_forecasts_move_with_the_rows_seen():
+    trend = pd.Series(np.arange(460.0))
+    forecaster = ALMElmanForecaster(alpha=np.inf, random_state=0).fit(trend[:60])
+    forecaster.update(trend[60:], update_params=False)
+    np.testing.assert_allclose(forecaster.predict(fh=[1, 2]), [460.0, 461.0], rtol=1e-3)
+
+
+def test_an_early_stop_is_no_failure(recwarn):
+    warnings.simplefilter("always")
+    y = Y["y0"].reset_index(drop=True)
+    forecaster = ALMElmanForecaster(
+        alpha=1e-3, skip_alpha=0.01, early_stopping=True, n_iter_no_change=1, random_state=0
+    ).fit(y)
+    assert forecaster.result_.status is Status.EARLY_STOPPED
+    assert not [w for w in recwarn if issubclass(w.category, ConvergenceWarning)]
+
+
+def test_early_stopping_takes_no_rows_from_the_regression():
+    options = {"alpha": np.inf, "skip_alpha": 0.1}
+    one, other = (
+        ALMElmanForecaster(early_stopping=stop, **options).fit(Y).parameters_.D
+        for stop in (False, True)
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("holes", [slice(0, 740), slice(300, None)], ids=["leading", "trailing"])
+def test_missing_values_at_either_end_leave_penalties_to_choose(holes):
+    y = pd.Series(np.sin(np.arange(800.0)))
+    y[holes] = np.nan
+    forecaster = ALMElmanForecaster(hidden_size=2, max_iter=5, random_state=0).fit(y)
+    assert np.isfinite(forecaster.predict(fh=[1, 5])).all()
+
+
+def test_an_interrupt_while_penalties_are_chosen_ends_the_fit(monkeypatch):
+    def interrupted(*arguments, **options):
+        return replace(train(*arguments, **options), status=Status.INTERRUPTED)
+
+    monkeypatch.setattr("sktime_alm.selection.train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ALMElmanForecaster(hidden_size=2, random_state=0).fit(Y)
+
+
+def test_an_update_that_cannot_calibrate_changes_nothing():
+    options = {"interval_method": "conformal", "alpha": 1.0, "skip_alpha": 0.1, "random_state": 0}
+    y = pd.Series(np.sin(np.arange(60.0)))
+    forecaster = ALMElmanForecaster(hidden_size=2, max_iter=5, **options).fit(y)
+    expected = forecaster.predict(fh=[1])
+    longer = pd.Series(np.nan, index=range(160))
+    longer[60] = 0.5
+    with pytest.raises(ValueError, match="conformal"):
+        forecaster.update(longer[60:], update_params=True)
+    pd.testing.assert_series_equal(forecaster.predict(fh=[1]), expected)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"initialization": "foo"}, {"method": "bar"}, {"activation": "tanh"}, {"n_jobs": 0}],
+    ids=str,
+)
+def test_arguments_are_checked_whatever_the_penalties_turn_out_to_be(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        ALMElmanForecaster(alpha=np.inf, **arguments).fit(Y)
+    with pytest.raises(ValueError, match="patience with early_stopping"):
+        ALMElmanForecaster(early_stopping=True, solver_options={"patience": 3}).fit(Y)

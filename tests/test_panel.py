@@ -225,7 +225,7 @@ def test_intervals_of_a_pretrained_network(n_rows, method):
     ("arguments", "y", "X", "message"),
     [
         ({"lags": 3}, 1, 2, r"lags, window_means and exog_lags must be those of pretrain"),
-        ({}, 2, 2, "y must have as many columns as in pretrain, 1, found 2"),
+        ({}, 2, 2, "y must have the columns of pretrain"),
         ({}, 1, None, "X must be passed as in pretrain, which was called with X"),
         ({}, 1, 3, r"X must have the columns of pretrain, \['x0', 'x1'\].*unknown \['x2'\]"),
         ({"exog_lags": 1}, 1, 2, "exog_lags must be those of pretrain"),
@@ -288,3 +288,13 @@ def test_a_pretrained_network_beats_one_for_each_short_series(length, share):
             error = (forecaster.predict(fh=np.arange(-11, 1)) - y[length:]) / scale
             errors[name].append((error**2).mean())
     assert np.mean(errors["pretrained"]) < share * np.mean(errors["alone"])
+
+
+def test_the_columns_of_several_series_are_those_of_the_panel_in_their_order():
+    rng = np.random.default_rng(0)
+    series = {key: pd.DataFrame(rng.normal(size=(30, 2)), columns=["a", "b"]) for key in "xy"}
+    forecaster = ALMElmanForecaster(hidden_size=2, alpha=1.0, skip_alpha=0.1, random_state=0)
+    forecaster.pretrain(pd.concat(series, names=["series", "time"]))
+    assert forecaster.fit(series["x"]).predict(fh=[1]).notna().all(axis=None)
+    with pytest.raises(ValueError, match="y must have the columns of pretrain"):
+        forecaster.clone().fit(series["x"][["b", "a"]])

@@ -157,8 +157,7 @@ def train(
         linear = linear_model(problem, hidden_size)
     if initial is None:
         seeds = seed_sequence(random_state).spawn(n_init)
-        n_threads = min(_n_threads(n_jobs), n_init)
-        outcomes = _run_starts(run, seeds, callback, n_threads)
+        outcomes = _run_starts(run, seeds, callback, min(n_threads(n_jobs), n_init))
     else:
         result = solve(problem, initial, alm_settings, callback, held_out_loss)
         outcomes = [(result, result.starts[0])]
@@ -186,7 +185,7 @@ def linear_model(problem: ElmanProblem, hidden_size: int) -> ElmanParameters:
     return ElmanParameters.from_layers(hidden_layer, solve_readout(problem, states))
 
 
-def _n_threads(n_jobs: int | None) -> int:
+def n_threads(n_jobs: int | None) -> int:
     """How many starts run at a time: None is one, -1 all cores."""
     if n_jobs is None:
         return 1

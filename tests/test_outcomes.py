@@ -17,6 +17,14 @@ from tests.test_alm import make_start
 Y = pd.Series(np.sin(np.arange(40.0)), index=pd.period_range("2000-01", periods=40, freq="M"))
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """As at a terminal, also where the tests run in the background, which ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_every_status_is_a_sentence():
     for status in Status:
         assert status.value.endswith(".") and " " in status.value

@@ -175,7 +175,9 @@ class Trainer:
             skip_alpha = np.nan
         elif skip_alpha == "auto" and origins:
             losses = self._losses(rows, self._judged(rows, origins, steps))
-            choice = choose_skip_alpha(rows.inputs, rows.targets, origins, self.hidden_size, losses)
+            choice = choose_skip_alpha(
+                rows.inputs, rows.targets, rows.starts, origins, self.hidden_size, losses
+            )
             skip_alpha, path = choice.strength, choice.candidates
             judges = choice.judges
         elif skip_alpha == "auto":

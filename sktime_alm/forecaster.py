@@ -195,7 +195,8 @@ class ALMElmanForecaster(BaseForecaster):
     **Penalties.** For "auto" the rows are cut at some of them; models trained on the rows
     before a cut forecast those up to the next one, one step ahead, or the steps of ``fh`` if
     ``fit`` is passed one (with X as it was). First the strength of ``skip_alpha`` is chosen
-    for the ridge regression alone (cuts at 40, 50, ... 90 % of the rows), then ``alpha`` (55,
+    for the ridge regression alone (cuts at 40, 50, ... 90 % of the rows; none with which it
+    fits 2.5 times worse than repeating the last value, if others do not), then ``alpha`` (55,
     70 and 85 %) on a path from strong to weak, whose first point is the regression. The path
     starts each network at the one before, and ends when two points in a row forecast worse
     than the best, or one by three standard errors. A model of a share s of the rows is

@@ -31,6 +31,8 @@ SKIP_PENALTIES = tuple(10.0 ** np.arange(-8.0, 1.1, 0.5))
 # The strengths alpha over r sqrt(n m), which makes the penalty of a unit a multiple of |a| |v|
 # that does not depend on the sizes. At the first the units are dead on most data.
 NETWORK_STRENGTHS = tuple(0.4 * 4.0 ** -np.arange(8.0))
+# how many times the error of repeating the last value a fit may have, in standardised units
+_TIMES_NAIVE, _ROUNDING = 2.5, 1e-6
 # the path ends when so many points in a row are worse than the best one, or one by so many
 # standard errors
 _PATIENCE, _CLEARLY = 2, 3.0
@@ -118,9 +120,19 @@ def make_origins(
 
 
 def choose_skip_alpha(
-    X: Array, Y: Array, origins: Sequence[Origin], hidden_size: int, losses: Losses
+    X: Array,
+    Y: Array,
+    starts: Sequence[int],
+    origins: Sequence[Origin],
+    hidden_size: int,
+    losses: Losses,
 ) -> Choice:
-    """The strength of the linear skip's penalty, for the ridge regression alone."""
+    """The strength of the linear skip's penalty, for the ridge regression alone.
+
+    Where later rows hardly tell the strengths apart, as on a series that moves only once, the
+    loss could pick one that leaves little but the mean. So those are passed over with which the
+    regression of all rows is far worse than repeating the last value, unless all are.
+    """
     n_entries = X.shape[1] * Y.shape[1]
     path = [n_entries * penalty for penalty in SKIP_PENALTIES]
     models = [
@@ -128,8 +140,30 @@ def choose_skip_alpha(
     ]
     found = [_losses_of(ridges, origins, losses) for ridges in models]
     candidates = _compared([(np.inf, skip_alpha) for skip_alpha in path], found)
-    best = min(range(len(path)), key=lambda k: candidates[k].loss)
+    everywhere = np.ones(len(X), dtype=bool)
+    whole = Origin(everywhere, (0,), everywhere, 1.0)
+    naive = _naive_errors(Y, starts)
+    sensible = [
+        k
+        for k, skip_alpha in enumerate(path)
+        if _is_sensible(_ridge(X, Y, whole, hidden_size, skip_alpha), X, Y, naive)
+    ]
+    best = min(sensible or range(len(path)), key=lambda k: candidates[k].loss)
     return Choice(path[best], candidates, tuple(zip(origins, models[best], strict=True)))
+
+
+def _naive_errors(Y: Array, starts: Sequence[int]) -> Array:
+    """The mean absolute change of each output from one row to the next, of shape (m,)."""
+    changes = np.abs(np.diff(Y, axis=0))
+    changes[np.asarray(starts[1:], dtype=int) - 1] = np.nan
+    is_known = ~np.isnan(changes)
+    return np.where(is_known, changes, 0.0).sum(axis=0) / np.maximum(is_known.sum(axis=0), 1)
+
+
+def _is_sensible(ridge: ElmanParameters, X: Array, Y: Array, naive: Array) -> bool:
+    """Whether no output is fitted far worse than by repeating its last value."""
+    errors = np.abs(Y - ridge.outputs(np.zeros((len(X), ridge.hidden_size)), X))
+    return bool((np.nanmean(errors, axis=0) <= _TIMES_NAIVE * naive + _ROUNDING).all())
 
 
 def _ridge(

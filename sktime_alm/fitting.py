@@ -66,12 +66,15 @@ class Rows(NamedTuple):
         First rows of the sequences.
     position : array of shape (T,)
         The place of a row in its series, from above 0 to 1.
+    previous : array of shape (T, m)
+        The last targets seen before the row; NaN if there are none.
     """
 
     inputs: Array
     targets: Array
     starts: tuple[int, ...]
     position: Array
+    previous: Array
 
     @classmethod
     def stacked(cls, pieces: Sequence[Rows]) -> Rows:
@@ -82,8 +85,9 @@ class Rows(NamedTuple):
             for offset, piece in zip(offsets, pieces, strict=True)
             for start in piece.starts
         ]
-        inputs, targets, _, position = zip(*pieces, strict=True)
-        return cls(np.vstack(inputs), np.vstack(targets), tuple(starts), np.concatenate(position))
+        inputs, targets, _, position, previous = zip(*pieces, strict=True)
+        arrays = np.vstack(inputs), np.vstack(targets)
+        return cls(*arrays, tuple(starts), np.concatenate(position), np.vstack(previous))
 
     @property
     def is_observed(self) -> BoolArray:
@@ -176,7 +180,7 @@ class Trainer:
         elif skip_alpha == "auto" and origins:
             losses = self._losses(rows, self._judged(rows, origins, steps))
             choice = choose_skip_alpha(
-                rows.inputs, rows.targets, rows.starts, origins, self.hidden_size, losses
+                rows.inputs, rows.targets, rows.previous, origins, self.hidden_size, losses
             )
             skip_alpha, path = choice.strength, choice.candidates
             judges = choice.judges
@@ -358,6 +362,7 @@ class Trainer:
                 rows.targets[origin.rows],
                 origin.starts,
                 rows.position[origin.rows],
+                rows.previous[origin.rows],
             )
             share = origin.share
             raised = Penalties(penalties.alpha / share, penalties.skip_alpha / share)

@@ -15,7 +15,13 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
-from sktime_alm.features import InputLayout, Standardizer, change_units, lag_matrix
+from sktime_alm.features import (
+    InputLayout,
+    Standardizer,
+    carried_forward,
+    change_units,
+    lag_matrix,
+)
 from sktime_alm.fitting import Fit, Penalties, Rows, Trainer
 from sktime_alm.intervals import (
     MAX_STEPS,
@@ -772,7 +778,10 @@ class ALMElmanForecaster(BaseForecaster):
         # the first rows lack lags, and would teach the network that y begins at its mean
         full, first = self._full_rows(starts, len(y))
         position = np.arange(1, len(full) + 1) / max(len(full), 1)
-        return Rows(inputs[full], targets[full], first, position), y_scaler, X_scaler
+        last_seen = carried_forward(targets, starts)
+        previous = np.vstack([np.full(targets.shape[1], np.nan), last_seen])[full]
+        rows = Rows(inputs[full], targets[full], first, position, previous)
+        return rows, y_scaler, X_scaler
 
     def _rows_of_instance(self, y: pd.DataFrame, X: pd.DataFrame) -> Rows:
         """The rows of a series of a panel."""

@@ -33,6 +33,8 @@ SKIP_PENALTIES = tuple(10.0 ** np.arange(-8.0, 1.1, 0.5))
 NETWORK_STRENGTHS = tuple(0.4 * 4.0 ** -np.arange(8.0))
 # how many times the error of repeating the last value a fit may have, in standardised units
 _TIMES_NAIVE, _ROUNDING = 2.5, 1e-6
+# losses of standardised values that differ by less are the same
+_TIE = 1e-12
 # the path ends when so many points in a row are worse than the best one, or one by so many
 # standard errors
 _PATIENCE, _CLEARLY = 2, 3.0
@@ -122,7 +124,7 @@ def make_origins(
 def choose_skip_alpha(
     X: Array,
     Y: Array,
-    starts: Sequence[int],
+    previous: Array,
     origins: Sequence[Origin],
     hidden_size: int,
     losses: Losses,
@@ -131,7 +133,8 @@ def choose_skip_alpha(
 
     Where later rows hardly tell the strengths apart, as on a series that moves only once, the
     loss could pick one that leaves little but the mean. So those are passed over with which the
-    regression of all rows is far worse than repeating the last value, unless all are.
+    regression of all rows is far worse than repeating the last value, if not all are. These
+    are the rows of ``previous``, NaN where there are none.
     """
     n_entries = X.shape[1] * Y.shape[1]
     path = [n_entries * penalty for penalty in SKIP_PENALTIES]
@@ -142,28 +145,24 @@ def choose_skip_alpha(
     candidates = _compared([(np.inf, skip_alpha) for skip_alpha in path], found)
     everywhere = np.ones(len(X), dtype=bool)
     whole = Origin(everywhere, (0,), everywhere, 1.0)
-    naive = _naive_errors(Y, starts)
-    sensible = [
-        k
-        for k, skip_alpha in enumerate(path)
-        if _is_sensible(_ridge(X, Y, whole, hidden_size, skip_alpha), X, Y, naive)
+    changes = np.abs(Y - previous)
+    is_known = ~np.isnan(changes)
+    naive = np.where(is_known, changes, 0.0).sum(axis=0) / np.maximum(is_known.sum(axis=0), 1)
+    ratios = [
+        _error_ratio(_ridge(X, Y, whole, hidden_size, skip_alpha), X, Y, naive)
+        for skip_alpha in path
     ]
-    best = min(sensible or range(len(path)), key=lambda k: candidates[k].loss)
+    limit = max(_TIMES_NAIVE, 1.05 * min(ratios)) if min(ratios) <= 3.0 else np.inf
+    sensible = [k for k, ratio in enumerate(ratios) if ratio <= limit]
+    best = min(sensible, key=lambda k: candidates[k].loss)
     return Choice(path[best], candidates, tuple(zip(origins, models[best], strict=True)))
 
 
-def _naive_errors(Y: Array, starts: Sequence[int]) -> Array:
-    """The mean absolute change of each output from one row to the next, of shape (m,)."""
-    changes = np.abs(np.diff(Y, axis=0))
-    changes[np.asarray(starts[1:], dtype=int) - 1] = np.nan
-    is_known = ~np.isnan(changes)
-    return np.where(is_known, changes, 0.0).sum(axis=0) / np.maximum(is_known.sum(axis=0), 1)
-
-
-def _is_sensible(ridge: ElmanParameters, X: Array, Y: Array, naive: Array) -> bool:
-    """Whether no output is fitted far worse than by repeating its last value."""
+def _error_ratio(ridge: ElmanParameters, X: Array, Y: Array, naive: Array) -> float:
+    """The largest ratio, over the outputs, of the error to that of repeating the last value."""
     errors = np.abs(Y - ridge.outputs(np.zeros((len(X), ridge.hidden_size)), X))
-    return bool((np.nanmean(errors, axis=0) <= _TIMES_NAIVE * naive + _ROUNDING).all())
+    ratio = np.max(np.nanmean(errors, axis=0) / (naive + _ROUNDING))
+    return float(ratio) if np.isfinite(ratio) else np.inf
 
 
 def _ridge(
@@ -247,7 +246,7 @@ def choose_alpha(
     chosen = min(range(len(candidates)), key=lambda k: candidates[k].loss)
     if rule == "one_se":
         # the path goes from strong to weak
-        chosen = next(k for k, c in enumerate(candidates) if c.excess <= c.standard_error)
+        chosen = next(k for k, c in enumerate(candidates) if c.excess <= c.standard_error + _TIE)
     return Choice(alphas[chosen], candidates, tuple(zip(origins, models[chosen], strict=True)))
 
 

@@ -31,8 +31,9 @@ SKIP_PENALTIES = tuple(10.0 ** np.arange(-8.0, 1.1, 0.5))
 # The strengths alpha over r sqrt(n m), which makes the penalty of a unit a multiple of |a| |v|
 # that does not depend on the sizes. At the first the units are dead on most data.
 NETWORK_STRENGTHS = tuple(0.4 * 4.0 ** -np.arange(8.0))
-# how many times the error of repeating the last value a fit may have, in standardised units
-_TIMES_NAIVE, _ROUNDING = 2.5, 1e-6
+# how many times the error of repeating the last value a regression may have, or, if none is as
+# good, must one have for that to count; and an error, of standardised values, that is rounding
+_TIMES_NAIVE, _MOST_NAIVE, _ROUNDING = 2.5, 3.0, 1e-6
 # losses of standardised values that differ by less are the same
 _TIE = 1e-12
 # the path ends when so many points in a row are worse than the best one, or one by so many
@@ -143,26 +144,29 @@ def choose_skip_alpha(
     ]
     found = [_losses_of(ridges, origins, losses) for ridges in models]
     candidates = _compared([(np.inf, skip_alpha) for skip_alpha in path], found)
+    sensible = _sensible(X, Y, previous, hidden_size, path)
+    best = min(sensible, key=lambda k: candidates[k].loss)
+    return Choice(path[best], candidates, tuple(zip(origins, models[best], strict=True)))
+
+
+def _sensible(
+    X: Array, Y: Array, previous: Array, hidden_size: int, path: Sequence[float]
+) -> list[int]:
+    """The points of the path at which no output is fitted far worse than by its last value."""
     everywhere = np.ones(len(X), dtype=bool)
     whole = Origin(everywhere, (0,), everywhere, 1.0)
     changes = np.abs(Y - previous)
     is_known = ~np.isnan(changes)
     naive = np.where(is_known, changes, 0.0).sum(axis=0) / np.maximum(is_known.sum(axis=0), 1)
-    ratios = [
-        _error_ratio(_ridge(X, Y, whole, hidden_size, skip_alpha), X, Y, naive)
-        for skip_alpha in path
-    ]
-    limit = max(_TIMES_NAIVE, 1.05 * min(ratios)) if min(ratios) <= 3.0 else np.inf
-    sensible = [k for k, ratio in enumerate(ratios) if ratio <= limit]
-    best = min(sensible, key=lambda k: candidates[k].loss)
-    return Choice(path[best], candidates, tuple(zip(origins, models[best], strict=True)))
-
-
-def _error_ratio(ridge: ElmanParameters, X: Array, Y: Array, naive: Array) -> float:
-    """The largest ratio, over the outputs, of the error to that of repeating the last value."""
-    errors = np.abs(Y - ridge.outputs(np.zeros((len(X), ridge.hidden_size)), X))
-    ratio = np.max(np.nanmean(errors, axis=0) / (naive + _ROUNDING))
-    return float(ratio) if np.isfinite(ratio) else np.inf
+    ratios = []
+    for skip_alpha in path:
+        ridge = _ridge(X, Y, whole, hidden_size, skip_alpha)
+        errors = np.abs(Y - ridge.outputs(np.zeros((len(X), hidden_size)), X))
+        ratio = np.max(np.nanmean(errors, axis=0) / (naive + _ROUNDING))
+        ratios.append(float(ratio) if np.isfinite(ratio) else np.inf)
+    least = min(ratios)
+    limit = max(_TIMES_NAIVE, 1.05 * least) if least <= _MOST_NAIVE else np.inf
+    return [k for k, ratio in enumerate(ratios) if ratio <= limit]
 
 
 def _ridge(

@@ -200,8 +200,8 @@ class Trainer:
                 **self._options,
             )
             alpha, path = choice.strength, path + choice.candidates
-            if np.isfinite(alpha) or not judges:
-                judges = choice.judges
+            # trained on more rows than those of the skip, they are more like the final model
+            judges = choice.judges
         elif alpha == "auto":
             alpha = np.inf if self.linear_skip else 1.0
         else:

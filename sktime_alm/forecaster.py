@@ -46,6 +46,10 @@ from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.result import Callback
 from sktime_alm.solver.training import n_threads, seed_sequence
 
+# an update by a smaller share of the rows goes on for so many outer iterations at most: the
+# networks hardly change, and the next one goes on from there
+_SMALL_UPDATE, _BRIEF_ITERATIONS = 0.1, 3
+
 
 class ALMElmanForecaster(BaseForecaster):
     r"""Elman recurrent network trained by an augmented Lagrangian method.
@@ -194,9 +198,10 @@ class ALMElmanForecaster(BaseForecaster):
 
     ``update(update_params=False)`` runs the hidden state over the new rows.
     ``update(update_params=True)`` trains on all rows seen, from the present weights and with
-    the penalties of ``fit``, until its steps come to rest; by default it leaves out the
-    ``polish`` of ``solver_options``, which costs more than it gains there. Rows of times
-    already seen are ignored.
+    the penalties of ``fit``, until its steps come to rest, or for three outer iterations if
+    the new rows are less than a tenth of all; by default it leaves out the ``polish`` of
+    ``solver_options``, which costs more than it gains there. Rows of times already seen are
+    ignored.
 
     **Penalties.** For "auto" the rows are cut at some of them; models trained on the rows
     before a cut forecast those up to the next one, one step ahead, or the steps of ``fh`` if
@@ -502,7 +507,8 @@ class ALMElmanForecaster(BaseForecaster):
             self._append(new_y, new_X)
             if update_params:
                 self._check_rows()
-                self._scale_and_train(initial=self.networks_)
+                share = len(new_y) / len(self._seen_y)
+                self._scale_and_train(initial=self.networks_, is_brief=share <= _SMALL_UPDATE)
             else:
                 self._hidden_states = self._advanced(len(self._seen_y) - len(new_y))
                 of_seen = bounds_of(self._model.y_scaler.transform(self._seen_y.to_numpy()))
@@ -707,6 +713,7 @@ class ALMElmanForecaster(BaseForecaster):
         self,
         initial: Sequence[ElmanParameters] | None = None,
         steps: Sequence[int] = (1,),
+        is_brief: bool = False,
     ) -> None:
         """Fit the scalers and the networks to all rows seen."""
         rows, y_scaler, X_scaler = self._rows_of(self._seen_y, self._seen_X, self._starts)
@@ -722,7 +729,10 @@ class ALMElmanForecaster(BaseForecaster):
             initial = [change_units(network, inputs, outputs) for network in initial]
         # A warm start is at rest within a few steps. At a kink a polish would take many times as
         # many, and hardly lower the objective.
-        fit = self._train(rows, penalties, initial, polish=initial is None)
+        changes = {} if initial is None else {"polish": False, **(self.solver_options or {})}
+        if is_brief:
+            changes["max_iter"] = min(self.max_iter, _BRIEF_ITERATIONS)
+        fit = self._train(rows, penalties, initial, changes)
         self._adopt(fit, y_scaler, X_scaler)
         if self.interval_method == "conformal":
             trainer = self._trainer()
@@ -802,14 +812,14 @@ class ALMElmanForecaster(BaseForecaster):
         first = np.cumsum([0, *(len(sequence) for sequence in sequences)])[:-1]
         return np.concatenate([np.empty(0, int), *sequences]), tuple(int(row) for row in first)
 
-    def _trainer(self, polish: bool = True) -> Trainer:
+    def _trainer(self, changes: Mapping[str, Any] | None = None) -> Trainer:
         options = {
-            "polish": polish,
             "initialization": self.initialization,
             "n_jobs": self.n_jobs,
             "max_iter": self.max_iter,
             "tolerance": self.tol,
             **(self.solver_options or {}),
+            **(changes or {}),
         }
         return Trainer(
             layout=self._layout,
@@ -835,12 +845,13 @@ class ALMElmanForecaster(BaseForecaster):
         rows: Rows,
         penalties: Penalties,
         initial: Sequence[ElmanParameters] | None,
-        polish: bool = True,
+        changes: Mapping[str, Any] | None = None,
     ) -> Fit:
         n_iterations = self.max_iter * (len(initial) if initial else self.n_init)
         with watching(self.verbose, n_iterations, self.callback) as callback:
-            fit = self._trainer(polish).train(rows, penalties, initial, callback)
-        self._warn_unless_converged(fit.result)
+            fit = self._trainer(changes).train(rows, penalties, initial, callback)
+        if not (changes and "max_iter" in changes and fit.result.status is Status.MAX_ITER):
+            self._warn_unless_converged(fit.result)
         return fit
 
     def _model_of(

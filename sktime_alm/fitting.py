@@ -30,20 +30,14 @@ from sktime_alm.selection import (
     choose_skip_alpha,
     is_enough,
     make_origins,
+    ridge,
+    starts_within,
 )
-from sktime_alm.solver import (
-    ALMResult,
-    ElmanParameters,
-    ElmanProblem,
-    Regularization,
-    Status,
-    train,
-)
+from sktime_alm.solver import ALMResult, ElmanParameters, Regularization, Status, train
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.elman import rollout
 from sktime_alm.solver.result import Callback
-from sktime_alm.solver.training import linear_model
 
 # the largest spectral norm of W of the safeguarded method: the state forgets within a few
 # hundred steps
@@ -231,7 +225,8 @@ class Trainer:
         if penalties.alpha == np.inf:
             # no penalty is without bounds: the regression alone, at which training rests
             arguments |= {"alpha": 1.0, "method": "safeguarded"}
-            first = [self._regression(rows, arguments["skip_alpha"])]
+            skip_alpha = arguments["skip_alpha"]
+            first = [ridge(rows.inputs, rows.targets, self.hidden_size, skip_alpha)]
         kept = np.ones(len(rows.inputs), dtype=bool)
         if self.held_out_share > 0.0 and np.isfinite(penalties.alpha):
             kept = rows.position <= 1.0 - self.held_out_share
@@ -239,10 +234,8 @@ class Trainer:
             # fewer rows are penalised as much more
             arguments["alpha"] /= kept.mean()
             arguments["skip_alpha"] /= kept.mean()
-        is_start = np.zeros(len(kept), dtype=bool)
-        is_start[list(rows.starts)] = True
         data = rows.inputs[kept], rows.targets[kept]
-        starts = np.flatnonzero(is_start[kept]).tolist()
+        starts = starts_within(rows.starts, kept)
         if first is None:
             results = [train(*data, starts=starts, **arguments)]
         else:
@@ -258,12 +251,6 @@ class Trainer:
         limit = _MAX_RECURRENCE if self.method == "safeguarded" else np.inf
         options = {"activation": self.sigma, "method": self.method, "max_recurrence": limit}
         return {**options, **self.options}
-
-    def _regression(self, rows: Rows, skip_alpha: float) -> ElmanParameters:
-        shape = rows.inputs.shape[1], self.hidden_size, rows.targets.shape[1]
-        penalties = Regularization.scaled(1.0, *shape, skip_alpha=skip_alpha)
-        problem = ElmanProblem(rows.inputs, rows.targets, penalties, linear_skip=True)
-        return linear_model(problem, self.hidden_size)
 
     def _early_stopping(self, rows: Rows, kept: BoolArray) -> dict[str, Any]:
         """Settings that stop training by the loss on the rows not kept."""

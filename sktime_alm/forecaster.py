@@ -947,15 +947,10 @@ class ALMElmanForecaster(BaseForecaster):
         y, X = self._seen_y.to_numpy(), self._seen_X.to_numpy()
         return self._model.inputs(y, X, self._starts)
 
-    def _all_states(self, inputs: Array, model: Model | None = None) -> list[Array]:
+    def _all_states(self, inputs: Array) -> list[Array]:
         """Hidden states of the rows seen; they start anew at the first full row of a sequence."""
-        context, n_rows = self._layout.context, len(inputs)
-        full = [
-            start + context
-            for start, stop in pairwise([*self._starts, n_rows])
-            if start + context < stop
-        ]
-        return (model or self._model).states(inputs, sorted({*self._starts, *full}))
+        full, first = self._full_rows(self._starts, len(inputs))
+        return self._model.states(inputs, sorted({*self._starts, *full[list(first)].tolist()}))
 
     def _fitted(self) -> Array:
         """Forecasts of the rows seen, one step ahead each, standardised."""

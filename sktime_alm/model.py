@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sktime_alm.features import InputLayout, Standardizer, carried_forward
+from sktime_alm.features import InputLayout, Standardizer
 from sktime_alm.solver import ElmanParameters
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
@@ -101,9 +101,7 @@ class Model:
     def _paths(
         self, network: ElmanParameters, state: Array, y: Array, exogenous: Array, noise: Array
     ) -> Array:
-        return self.layout.simulate(
-            network, self.sigma, state, carried_forward(y), exogenous, noise, self.bounds
-        )
+        return self.layout.simulate(network, self.sigma, state, y, exogenous, noise, self.bounds)
 
 
 def widened(bounds: Array, others: Array) -> Array:

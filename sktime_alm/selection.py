@@ -110,16 +110,20 @@ def make_origins(
     is_observed : array of shape (T,)
         Whether a row has targets.
     """
-    is_start = np.zeros(len(position), dtype=bool)
-    is_start[list(starts)] = True
     origins = []
     for share, following in pairwise(shares):
         rows = position <= share
         block = (position > share) & (position <= following) & is_observed
         if (rows & is_observed).sum() >= 2 and block.any():
-            first = tuple(int(row) for row in np.flatnonzero(is_start[rows]))
-            origins.append(Origin(rows, first, block, float(rows.mean())))
+            origins.append(Origin(rows, starts_within(starts, rows), block, float(rows.mean())))
     return origins
+
+
+def starts_within(starts: Sequence[int], rows: BoolArray) -> tuple[int, ...]:
+    """The first rows of the sequences among some of the rows, which begin them if any do."""
+    is_start = np.zeros(len(rows), dtype=bool)
+    is_start[list(starts)] = True
+    return tuple(int(row) for row in np.flatnonzero(is_start[rows]))
 
 
 def choose_skip_alpha(
@@ -140,7 +144,8 @@ def choose_skip_alpha(
     n_entries = X.shape[1] * Y.shape[1]
     path = [n_entries * penalty for penalty in SKIP_PENALTIES]
     models = [
-        [_ridge(X, Y, origin, hidden_size, skip_alpha) for origin in origins] for skip_alpha in path
+        [_ridge_before(origin, X, Y, hidden_size, skip_alpha) for origin in origins]
+        for skip_alpha in path
     ]
     found = [_losses_of(ridges, origins, losses) for ridges in models]
     candidates = _compared([(np.inf, skip_alpha) for skip_alpha in path], found)
@@ -153,15 +158,13 @@ def _sensible(
     X: Array, Y: Array, previous: Array, hidden_size: int, path: Sequence[float]
 ) -> list[int]:
     """The points of the path at which no output is fitted far worse than by its last value."""
-    everywhere = np.ones(len(X), dtype=bool)
-    whole = Origin(everywhere, (0,), everywhere, 1.0)
     changes = np.abs(Y - previous)
     is_known = ~np.isnan(changes)
     naive = np.where(is_known, changes, 0.0).sum(axis=0) / np.maximum(is_known.sum(axis=0), 1)
     ratios = []
     for skip_alpha in path:
-        ridge = _ridge(X, Y, whole, hidden_size, skip_alpha)
-        errors = np.abs(Y - ridge.outputs(np.zeros((len(X), hidden_size)), X))
+        regression = ridge(X, Y, hidden_size, skip_alpha)
+        errors = np.abs(Y - regression.outputs(np.zeros((len(X), hidden_size)), X))
         ratio = np.max(np.nanmean(errors, axis=0) / (naive + _ROUNDING))
         ratios.append(float(ratio) if np.isfinite(ratio) else np.inf)
     least = min(ratios)
@@ -169,15 +172,19 @@ def _sensible(
     return [k for k, ratio in enumerate(ratios) if ratio <= limit]
 
 
-def _ridge(
-    X: Array, Y: Array, origin: Origin, hidden_size: int, skip_alpha: float | None
-) -> ElmanParameters:
-    rows = origin.rows
+def ridge(X: Array, Y: Array, hidden_size: int, skip_alpha: float | None) -> ElmanParameters:
+    """The ridge regression of Y on X, as a network; the mean without a linear skip."""
     shape = X.shape[1], hidden_size, Y.shape[1]
-    raised = None if skip_alpha is None else skip_alpha / origin.share
-    penalties = Regularization.scaled(1.0, *shape, skip_alpha=raised)
-    problem = ElmanProblem(X[rows], Y[rows], penalties, linear_skip=skip_alpha is not None)
+    penalties = Regularization.scaled(1.0, *shape, skip_alpha=skip_alpha)
+    problem = ElmanProblem(X, Y, penalties, linear_skip=skip_alpha is not None)
     return linear_model(problem, hidden_size)
+
+
+def _ridge_before(
+    origin: Origin, X: Array, Y: Array, hidden_size: int, skip_alpha: float | None
+) -> ElmanParameters:
+    raised = None if skip_alpha is None else skip_alpha / origin.share
+    return ridge(X[origin.rows], Y[origin.rows], hidden_size, raised)
 
 
 def choose_alpha(
@@ -212,7 +219,7 @@ def choose_alpha(
     """
     scale = hidden_size * np.sqrt(X.shape[1] * Y.shape[1])
     generator = np.random.default_rng(seed_sequence(random_state))
-    networks = [_ridge(X, Y, origin, hidden_size, skip_alpha) for origin in origins]
+    networks = [_ridge_before(origin, X, Y, hidden_size, skip_alpha) for origin in origins]
     alphas, models, found, n_worse = [], [], [], 0
     if skip_alpha is not None:
         alphas, models, found = [np.inf], [networks], [_losses_of(networks, origins, losses)]

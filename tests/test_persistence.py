@@ -10,6 +10,7 @@ from sktime.exceptions import NotFittedError
 
 from sktime_alm import ALMElmanForecaster
 from tests.conftest import named
+from tests.test_activations import Identity
 from tests.test_forecaster import Y2, X, Y, make_data
 from tests.test_panel import make_panel
 
@@ -213,24 +214,6 @@ def test_the_network_in_PyTorch_forecasts_alike(activation, linear_skip):
     loss = (module(rows)[0] ** 2).mean()
     loss.backward()
     assert all(p.grad is not None and p.dtype == torch.float64 for p in module.parameters())
-
-
-class Identity:
-    """An activation that PyTorch does not know."""
-
-    lipschitz = 1.0
-
-    def value(self, u):
-        return u.copy()
-
-    def derivative(self, u):
-        return np.ones_like(u)
-
-    def prox(self, theta1, theta2, theta3, gamma, mu, l2):
-        return (gamma * (theta1 + theta2) + mu * theta3) / (2 * gamma + mu + 2 * l2)
-
-    def subdifferential_distance(self, u, s, q):
-        return np.abs(s - q)
 
 
 def test_what_has_no_counterpart_in_PyTorch_is_refused():

@@ -21,9 +21,8 @@ for _name in ("OPENBLAS", "OMP", "MKL", "NUMEXPR"):
     os.environ.setdefault(f"{_name}_NUM_THREADS", "1")
 
 import argparse
-import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from multiprocessing import get_context
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from journal import append_run, read_runs, task_of
 from problems import PROBLEMS
 from report import report
 from timing import Diverged, Stopped, Trace, output_folder
@@ -103,7 +103,7 @@ def all_solvers() -> dict:
 
 def run_all(tasks: Iterable[Task], path: Path, n_jobs: int, title: str) -> None:
     """Run what the file does not hold yet, and append each outcome as it arrives."""
-    done = {task_of(run) for run in read_runs(path)}
+    done = {task_of(run, Task) for run in read_runs(path)}
     todo = [task for task in tasks if task not in done]
     with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(perform, task): task for task in todo}
@@ -119,20 +119,7 @@ def run_all(tasks: Iterable[Task], path: Path, n_jobs: int, title: str) -> None:
                     .objective(PROBLEMS[task.problem].initial(task.seed))
                 )
                 outcome = {**task._asdict(), "status": "failed", "trace": [(0.0, objective)]}
-            with path.open("a") as file:
-                file.write(json.dumps(outcome) + "\n")
-
-
-def read_runs(path: Path) -> Iterator[dict]:
-    """The runs of a file, but for a last line that an interrupt cut off."""
-    if path.exists():
-        for line in path.read_text().splitlines():
-            with suppress(json.JSONDecodeError):
-                yield json.loads(line)
-
-
-def task_of(run: dict) -> Task:
-    return Task(*(run[name] for name in Task._fields))
+            append_run(outcome, path)
 
 
 def best_gradient_methods(runs: Iterable[dict], problem: str, n_methods: int) -> list[str]:
@@ -195,7 +182,7 @@ def main() -> None:
             Task(problem, name, seed, budget) for name in names for seed in range(arguments.seeds)
         ]
     run_all(tasks, path, arguments.jobs, "runs")
-    report([run for run in read_runs(path) if task_of(run) in tasks], output)
+    report([run for run in read_runs(path) if task_of(run, Task) in tasks], output)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ gradient comes from this package's compiled backpropagation through time, in 0.2
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
+from torch_solvers import Elman, optimiser_of
+
 from reproduction.published import published_rates
 from reproduction.study import (
     FAIR,
@@ -27,7 +27,6 @@ from reproduction.study import (
     load,
     outcome,
 )
-
 from sktime_alm.solver import ElmanParameters, ElmanProblem
 from sktime_alm.solver.elman import rollout
 from sktime_alm.solver.lagrangian import (
@@ -36,10 +35,6 @@ from sktime_alm.solver.lagrangian import (
     objective_gradient,
 )
 from sktime_alm.solver.reformulation import Point
-
-# the network is the benchmark's
-sys.path.append(str(Path(__file__).parents[1] / "benchmark"))
-from torch_solvers import Elman, optimiser_of
 
 _VALIDATION_SHARE = 0.2
 # the share of the epochs that a learning rate is tried for

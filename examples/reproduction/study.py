@@ -6,19 +6,18 @@ interrupted study goes on where it stopped. The gradient methods are in ``gradie
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
-from reproduction.published import INITIALIZATIONS
+from journal import append_run, read_runs, task_of
 from tqdm.auto import tqdm
 
+from reproduction.published import INITIALIZATIONS
 from sktime_alm.datasets import load_paper_sp500, make_elman
 from sktime_alm.solver import (
     ALMSettings,
@@ -217,30 +216,17 @@ def thinned(curve: list) -> list:
     return list(wanted.values())
 
 
-def read_runs(path: Path) -> Iterator[dict]:
-    """The runs of a file, but for a last line that an interrupt cut off."""
-    if path.exists():
-        for line in path.read_text().splitlines():
-            with suppress(json.JSONDecodeError):
-                yield json.loads(line)
-
-
-def task_of(run: dict) -> Task:
-    return Task(*(run[name] for name in Task._fields))
-
-
 def perform(tasks: Iterable[Task], path: Path, quick: bool) -> list[dict]:
     """Train what the file does not hold yet, append each outcome, and return all of them."""
     tasks = list(tasks)
-    done = {task_of(run) for run in read_runs(path)}
+    done = {task_of(run, Task) for run in read_runs(path)}
     bar = tqdm([task for task in tasks if task not in done], desc="Table 3")
     for task in bar:
         bar.set_postfix_str(f"{task.problem}, {task.method} {task.variant}")
         run = _trainer(task)(task, quick)
-        with path.open("a") as file:
-            file.write(json.dumps(run) + "\n")
+        append_run(run, path)
     wanted = set(tasks)
-    return [run for run in read_runs(path) if task_of(run) in wanted]
+    return [run for run in read_runs(path) if task_of(run, Task) in wanted]
 
 
 def _trainer(task: Task):

@@ -31,6 +31,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from tqdm.auto import tqdm
+
 from reproduction.report import (
     curves_of,
     draw_curves,
@@ -41,8 +43,6 @@ from reproduction.report import (
     write,
 )
 from reproduction.study import PROBLEMS, all_tasks, load, perform, references
-from tqdm.auto import tqdm
-
 from sktime_alm.datasets import load_sp500_volatility
 from sktime_alm.features import Standardizer
 from sktime_alm.plotting import plot_convergence

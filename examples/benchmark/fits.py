@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from problems import PROBLEMS
-from timing import output_folder
 from tqdm.auto import tqdm
 
+from problems import PROBLEMS
 from sktime_alm.solver import Status, train
+from timing import output_folder
 
 INITIALIZATIONS = ("normal", "he", "glorot", "lecun")
 # the outer iterations of a default fit, and of a large problem, where each takes seconds

@@ -32,14 +32,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from forecasting_data import DATA, Data
-from forecasting_models import BENCHMARK, Model, ours, peers
-from forecasting_report import report
 from sktime.forecasting.base import BaseForecaster
 from sktime.forecasting.model_evaluation import evaluate
 from sktime.performance_metrics.forecasting import MeanSquaredError
 from sktime.performance_metrics.forecasting.probabilistic import PinballLoss
 from sktime.split import ExpandingWindowSplitter, SameLocSplitter, SlidingWindowSplitter
+
+from forecasting_data import DATA, Data
+from forecasting_models import BENCHMARK, Model, ours, peers
+from forecasting_report import report
 from timing import output_folder
 
 # the middles of ten equal parts: twice the mean pinball loss is then close to the CRPS

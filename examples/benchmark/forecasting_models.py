@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
-from forecasting_data import Data
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import LassoCV, RidgeCV
@@ -25,6 +24,7 @@ from sktime.forecasting.sarimax import SARIMAX
 from sktime.forecasting.statsforecast import StatsForecastAutoARIMA
 from sktime.transformations.adapt import TabularToSeriesAdaptor
 
+from forecasting_data import Data
 from sktime_alm import ALMElmanForecaster
 
 BENCHMARK = "HAR-X"

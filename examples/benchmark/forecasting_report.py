@@ -13,15 +13,15 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from forecasting_data import Data
-from timing import ROOT
 
+from forecasting_data import Data
 from sktime_alm.evaluation import (
     QLIKE,
     diebold_mariano,
     model_confidence_set,
     variance_from_log_volatility,
 )
+from timing import ROOT
 
 PAGE = ROOT / "docs" / "forecasting_benchmark.md"
 SETUP = ["horizon", "windows"]

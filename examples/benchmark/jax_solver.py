@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax_sysid import _model
 from jax_sysid.models import Model
-from timing import Trace
 
 from sktime_alm.solver import ElmanParameters, ElmanProblem
+from timing import Trace
 
 _MANY = 10**6
 

@@ -30,11 +30,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm.auto import tqdm
+
 from journal import append_run, read_runs, task_of
 from problems import PROBLEMS
 from report import report
 from timing import Diverged, Stopped, Trace, output_folder
-from tqdm.auto import tqdm
 
 _WARM_UP = 0.1
 # a Levenberg-Marquardt step beyond these takes longer than the whole budget

@@ -35,16 +35,16 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+
 from problems import Problem, teacher
 from report import time_to
-from solvers import lbfgs, safeguarded
-from timing import Stopped, Trace, output_folder
-
 from sktime_alm.solver import ALMSettings, ElmanProblem, Regularization, solve
 from sktime_alm.solver.bcd import sweep
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.reduced import iterate_at
+from solvers import lbfgs, safeguarded
+from timing import Stopped, Trace, output_folder
 
 # T, n, m, r, and how many times the time of its flops a sweep may take
 FLOORS = ((450, 80, 30, 100, 2.0), (393, 11, 1, 20, 3.0))
@@ -81,6 +81,7 @@ def seconds_a_step(problem: ElmanProblem, hidden_size: int) -> float:
 def seconds_an_epoch(problem: ElmanProblem, hidden_size: int) -> float:
     try:
         import torch
+
         from torch_solvers import Elman
     except ImportError:
         return np.nan

@@ -8,11 +8,11 @@ from unittest.mock import patch
 
 import numpy as np
 from scipy.optimize import least_squares, minimize
-from timing import Diverged, Stopped, Trace
 
 from sktime_alm.solver import ALMSettings, ElmanParameters, ElmanProblem, Status, reduced, solve
 from sktime_alm.solver import safeguarded as safeguarded_module
 from sktime_alm.solver.reduced import Trial, differentiate, iterate_at
+from timing import Diverged, Stopped, Trace
 
 Solver = Callable[[ElmanProblem, ElmanParameters, Trace], None]
 

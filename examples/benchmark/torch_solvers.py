@@ -7,10 +7,10 @@ from math import cos, pi
 
 import numpy as np
 import torch
-from timing import Trace
 from torch import Tensor, nn
 
 from sktime_alm.solver import ElmanParameters, ElmanProblem
+from timing import Trace
 
 _CLIP = 1.0
 _CHUNK = 50

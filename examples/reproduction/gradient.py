@@ -14,7 +14,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from torch_solvers import Elman, optimiser_of
 
 from reproduction.published import published_rates
 from reproduction.study import (
@@ -35,6 +34,7 @@ from sktime_alm.solver.lagrangian import (
     objective_gradient,
 )
 from sktime_alm.solver.reformulation import Point
+from torch_solvers import Elman, optimiser_of
 
 _VALIDATION_SHARE = 0.2
 # the share of the epochs that a learning rate is tried for

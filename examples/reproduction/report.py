@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import LogFormatter
+
 from reproduction.published import INITIALIZATIONS, published_errors
 from reproduction.study import FAIR, GRADIENT_METHODS, PAPER, PROBLEMS, PUBLISHED, SAFEGUARDED, load
 

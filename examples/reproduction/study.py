@@ -14,9 +14,9 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
-from journal import append_run, read_runs, task_of
 from tqdm.auto import tqdm
 
+from journal import append_run, read_runs, task_of
 from reproduction.published import INITIALIZATIONS
 from sktime_alm.datasets import load_paper_sp500, make_elman
 from sktime_alm.solver import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -23,6 +23,15 @@ from sktime_alm.features import (
     lag_matrix,
 )
 from sktime_alm.fitting import Fit, Penalties, Rows, Trainer
+from sktime_alm.frames import (
+    after_gaps,
+    as_floats,
+    check_columns,
+    check_times,
+    frequency_of,
+    instances,
+    listed,
+)
 from sktime_alm.intervals import (
     MAX_STEPS,
     MIN_ERRORS,
@@ -404,13 +413,13 @@ class ALMElmanForecaster(BaseForecaster):
         pretrained = getattr(self, "pretrained_", None)
         if pretrained is not None:
             pretrained.check(self._layout, y, X)
-        self._frequency = _frequency(y.index)
-        self._starts = (0, *_after_gaps(y.index, self._frequency))
-        self._seen_y = _as_floats(y, "y", may_miss=True)
+        self._frequency = frequency_of(y.index)
+        self._starts = (0, *after_gaps(y.index, self._frequency))
+        self._seen_y = as_floats(y, "y", may_miss=True)
         self._seen_X = pd.DataFrame(index=y.index)
         if X is not None:
             columns = X.columns if pretrained is None else pretrained.X_columns
-            self._seen_X = _as_floats(X.loc[y.index, columns], "X")
+            self._seen_X = as_floats(X.loc[y.index, columns], "X")
         self._has_training_rows = True
         if self._seen_y.isna().all(axis=0).any():
             raise ValueError("y must be observed in some row, found a column of missing values")
@@ -442,7 +451,7 @@ class ALMElmanForecaster(BaseForecaster):
             before.check(self._layout, y, X)
         # the same columns in every series, and in the order of the first panel
         X_columns = None if X is None else (X.columns if before is None else before.X_columns)
-        rows = Rows.stacked([self._rows_of_instance(*pair) for pair in _instances(y, X, X_columns)])
+        rows = Rows.stacked([self._rows_of_instance(*pair) for pair in instances(y, X, X_columns)])
         if rows.is_observed.sum() < 2:
             raise ValueError(
                 f"y must have series of more than {self._layout.context} rows, which the inputs "
@@ -592,7 +601,7 @@ class ALMElmanForecaster(BaseForecaster):
         if isinstance(y.index, pd.MultiIndex):
             return
         # horizons need a frequency; sktime finds none in time stamps with gaps, nor in one or two
-        frequency = self._frequency if self.is_fitted else _frequency(y.index)
+        frequency = self._frequency if self.is_fitted else frequency_of(y.index)
         if frequency is not None and frequency.is_on_offset(self.cutoff[0]):
             self._set_cutoff(pd.DatetimeIndex(self.cutoff, freq=frequency))
 
@@ -615,17 +624,17 @@ class ALMElmanForecaster(BaseForecaster):
         new_y = y.loc[y.index > self._seen_y.index[-1]]
         if new_y.empty:
             return new_y, self._seen_X[:0]
-        _check_times(new_y.index, self._frequency)
+        check_times(new_y.index, self._frequency)
         if new_y.shape[1] == self._seen_y.shape[1] == 1:
             new_y = new_y.set_axis(self._seen_y.columns, axis=1)  # a series need keep no name
-        _check_columns(new_y.columns, self._seen_y.columns, "y")
-        new_y = _as_floats(new_y[self._seen_y.columns], "y", may_miss=True)
+        check_columns(new_y.columns, self._seen_y.columns, "y")
+        new_y = as_floats(new_y[self._seen_y.columns], "y", may_miss=True)
         return new_y, self._select_X(X, new_y.index, "update")
 
     def _append(self, new_y: pd.DataFrame, new_X: pd.DataFrame) -> None:
         """Add rows to those seen; a gap before or in them begins a sequence."""
         joined = self._seen_y.index[-1:].append(new_y.index)
-        gaps = _after_gaps(joined, self._frequency)
+        gaps = after_gaps(joined, self._frequency)
         if gaps:
             warnings.warn(
                 f"Time steps are missing in y before {joined[gaps[0]]}: the hidden state and the "
@@ -795,8 +804,8 @@ class ALMElmanForecaster(BaseForecaster):
 
     def _rows_of_instance(self, y: pd.DataFrame, X: pd.DataFrame) -> Rows:
         """The rows of a series of a panel."""
-        starts = (0, *_after_gaps(y.index, _frequency(y.index)))
-        y, X = _as_floats(y, "y", may_miss=True), _as_floats(X, "X")
+        starts = (0, *after_gaps(y.index, frequency_of(y.index)))
+        y, X = as_floats(y, "y", may_miss=True), as_floats(X, "X")
         if y.isna().all(axis=0).any():
             raise ValueError("y must be observed in some row of each series, found none in one")
         return self._rows_of(y, X, starts)[0]
@@ -1001,7 +1010,7 @@ class ALMElmanForecaster(BaseForecaster):
             index = self._seen_y.index
             raise ValueError(
                 f"fh must name times of the training window, {index[0]} to {index[-1]}, or later "
-                f"ones; not seen: {_listed(times[rows < 0])}"
+                f"ones; not seen: {listed(times[rows < 0])}"
             )
         return rows
 
@@ -1071,17 +1080,17 @@ class ALMElmanForecaster(BaseForecaster):
         if X is None:
             raise ValueError(
                 f"X must be passed to {caller}, since the forecaster was fitted with X: "
-                f"columns {list(self._seen_X.columns)} at {_listed(times)}"
+                f"columns {list(self._seen_X.columns)} at {listed(times)}"
             )
-        _check_columns(X.columns, self._seen_X.columns, "X")
+        check_columns(X.columns, self._seen_X.columns, "X")
         missing = times.difference(X.index, sort=False)
         if len(missing):
             raise ValueError(
                 f"X passed to {caller} must have a row for every time after the cutoff up to the "
                 f"last one needed, since the hidden state runs through all of them; missing "
-                f"{_listed(missing)}"
+                f"{listed(missing)}"
             )
-        return _as_floats(X.loc[times, self._seen_X.columns], "X")
+        return as_floats(X.loc[times, self._seen_X.columns], "X")
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
@@ -1142,108 +1151,9 @@ class _Pretrained:
             passed = "without X" if self.X_columns is None else "with X"
             raise ValueError(f"X must be passed as in pretrain, which was called {passed}")
         if X is not None:
-            _check_columns(X.columns, self.X_columns, "X", "pretrain")
+            check_columns(X.columns, self.X_columns, "X", "pretrain")
 
 
 def _calibrated(errors: Sequence[Array]) -> list[Array]:
     """The errors of the first steps, as long as there are enough of them."""
     return list(takewhile(lambda of_step: len(of_step) >= MIN_ERRORS, errors))
-
-
-def _instances(
-    y: pd.DataFrame, X: pd.DataFrame | None, X_columns: pd.Index | None
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """The series of a panel, each with its X."""
-    levels = list(range(y.index.nlevels - 1))
-    for key, series in y.groupby(level=levels, sort=False):
-        series = series.droplevel(levels)
-        if X is None:
-            yield series, pd.DataFrame(index=series.index)
-            continue
-        exogenous = X.xs(key if isinstance(key, tuple) else (key,), level=levels)
-        missing = series.index.difference(exogenous.index, sort=False)
-        if len(missing):
-            raise ValueError(f"X must have the times of y; of series {key!r} it lacks {missing[0]}")
-        yield series, exogenous.loc[series.index, X_columns]
-
-
-def _as_floats(data: pd.DataFrame, name: str, may_miss: bool = False) -> pd.DataFrame:
-    """The frame as doubles; an error names the first value that is not finite.
-
-    ``may_miss`` allows missing values.
-    """
-    data = data.astype(float)
-    values = data.to_numpy()
-    is_wrong = np.isinf(values) if may_miss else ~np.isfinite(values)
-    if is_wrong.any():
-        row, column = np.argwhere(is_wrong)[0]
-        hint = " Fill missing values for instance with sktime's Imputer." if name == "X" else ""
-        raise ValueError(
-            f"{name} must be finite, found {values[row, column]} in column "
-            f"{data.columns[column]!r} at {data.index[row]}.{hint}"
-        )
-    return data
-
-
-def _check_columns(found: pd.Index, expected: pd.Index, name: str, caller: str = "fit") -> None:
-    """Refuse a frame whose columns are not those of ``caller``, in whatever order."""
-    missing = expected.difference(found, sort=False)
-    unknown = found.difference(expected, sort=False)
-    if len(missing) or len(unknown):
-        raise ValueError(
-            f"{name} must have the columns of {caller}, {list(expected)}; missing {list(missing)}, "
-            f"unknown {list(unknown)}"
-        )
-
-
-def _frequency(index: pd.Index) -> pd.DateOffset | None:
-    """The step between time stamps; None for periods and integers, which carry their own."""
-    if not isinstance(index, pd.DatetimeIndex):
-        return None
-    frequency = index.freq
-    if frequency is None and len(index) >= 3:
-        frequency = pd.infer_freq(index) or _frequency_of_pieces(index)
-    if frequency is None:
-        raise ValueError(
-            "y must have a DatetimeIndex with a frequency, or horizons have no meaning; found "
-            "irregular time stamps. Use y.asfreq(...), a PeriodIndex, or "
-            "y.reset_index(drop=True) to count observations"
-        )
-    return pd.tseries.frequencies.to_offset(frequency)
-
-
-def _frequency_of_pieces(index: pd.DatetimeIndex) -> str | None:
-    """The coarsest frequency that holds all times, of a long piece or of business days."""
-    step = pd.Series(index[1:] - index[:-1])
-    pieces = np.split(np.arange(len(index)), np.flatnonzero(step > 1.5 * step.median()) + 1)
-    longest = index[max(pieces, key=len)]
-    found = [pd.infer_freq(longest)] if len(longest) >= 3 else []
-    n_times = {}
-    for frequency in [name for name in found if name is not None] + ["B"]:
-        times = pd.date_range(index[0], index[-1], freq=frequency)
-        if index.isin(times).all():
-            n_times[frequency] = len(times)
-    return min(n_times, key=n_times.__getitem__) if n_times else None
-
-
-def _after_gaps(index: pd.Index, frequency: pd.DateOffset | None) -> list[int]:
-    """The rows before which time steps are missing."""
-    following = index[:-1] + (1 if frequency is None else frequency)
-    return [int(row) + 1 for row in np.flatnonzero(index[1:] != following)]
-
-
-def _check_times(times: pd.Index, frequency: pd.DateOffset | None) -> None:
-    """Refuse times that are not of a frequency, such as a Sunday among business days."""
-    if frequency is None:
-        return
-    wrong = [time for time in times if not frequency.is_on_offset(time)]
-    if wrong:
-        raise ValueError(
-            f"y must have times of the frequency of fit, {frequency.freqstr}; found {wrong[0]}"
-        )
-
-
-def _listed(times: pd.Index) -> str:
-    """The first few times, in words."""
-    shown = ", ".join(str(time) for time in times[:5])
-    return shown if len(times) <= 5 else f"{shown} and {len(times) - 5} more"

@@ -383,11 +383,22 @@ def test_bad_input_to_fit_is_refused_by_name(arguments, y, exogenous, error, mes
         ALMElmanForecaster(**{**FAST, **arguments}).fit(y, exogenous)
 
 
-def test_irregular_time_stamps_are_refused_with_a_way_out():
-    times = pd.date_range("2000-01-03", periods=40, freq="D")
-    irregular = Y.set_axis(times + pd.to_timedelta(np.arange(40) % 7, unit="h"))
-    with pytest.raises(ValueError, match="DatetimeIndex with a frequency"):
-        ALMElmanForecaster(**FAST).fit(irregular)
+_DAYS = pd.date_range("2000-01-03", periods=40, freq="D")
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (_DAYS + pd.to_timedelta(np.arange(40) % 7, unit="h"), "found irregular time stamps.*Use"),
+        (pd.DatetimeIndex(["2000-01-03", "2000-01-04"]), "found 2 time stamps, too few.*Use"),
+        (pd.RangeIndex(0, 80, 2), r"counts by 1.*found one that counts by 2.*reset_index"),
+        (pd.Index([0, *range(39)]), "without repetitions, found 0 twice"),
+        (_DAYS[:39].insert(0, _DAYS[0]), "without repetitions, found 2000-01-03 00:00:00 twice"),
+    ],
+)
+def test_an_index_without_a_common_step_is_refused_with_a_way_out(index, message):
+    with pytest.raises(ValueError, match=message):
+        ALMElmanForecaster(**FAST).fit(Y[: len(index)].set_axis(index))
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ ORDER = [
     "fitting",
     "torch_module",
     "progress",
+    "frames",
     "forecaster",
     "evaluation",
     "plotting",
@@ -49,6 +50,7 @@ ORDER = [
 EVERYWHERE = {"numpy", "scipy"}
 ELSEWHERE = {
     "pandas": {
+        "frames",
         "forecaster",
         "evaluation",
         "plotting",

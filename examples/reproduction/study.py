@@ -68,9 +68,12 @@ PROBLEMS = {
 }
 
 
-# starts of each initialization: what an hour allows
-STARTS = {"synthetic-10": 10, "sp500": 2, "synthetic-500": 1}
-GRADIENT_STARTS = STARTS | {"synthetic-10": 3, "sp500": 1}
+# starts of each initialization, the paper's ten where two hours allow
+STARTS = {
+    PAPER: {"synthetic-10": 10, "sp500": 10, "synthetic-500": 1},
+    SAFEGUARDED: {"synthetic-10": 10, "sp500": 10, "synthetic-500": 3},
+}
+GRADIENT_STARTS = {"synthetic-10": 10, "sp500": 3, "synthetic-500": 3}
 
 
 class Task(NamedTuple):
@@ -114,11 +117,11 @@ def all_tasks(problems: Iterable[str], quick: bool) -> list[Task]:
     return [
         Task(problem, method, variant, initialization, start)
         # starts one after the other, so that a study that is cut short has the first of each
-        for start in range(1 if quick else max(STARTS.values()))
+        for start in range(1 if quick else max(GRADIENT_STARTS.values()))
         for problem in problems
         for method, variant in trainings
         for initialization in INITIALIZATIONS
-        if start < (GRADIENT_STARTS if variant else STARTS)[problem]
+        if start < STARTS.get(method, GRADIENT_STARTS)[problem]
     ]
 
 

@@ -36,9 +36,9 @@ def run_of(study, start, train, test, method="GD", variant="fair"):
 
 @pytest.mark.usefixtures("reproduction")
 def test_checks_17_simple_forecasts_stand_beside_the_errors_of_the_paper():
-    from reproduction.study import load, references
+    from reproduction.study import DATA_SEED, load, references
 
-    y, X, _ = make_elman(standardize=True, random_state=0)
+    y, X, _ = make_elman(standardize=True, random_state=DATA_SEED)
     y, X = y.to_numpy(), X.to_numpy()
     found = references(load("synthetic-10"))
     squares = np.sum(y**2, axis=1)
@@ -70,6 +70,17 @@ def test_alm_is_trained_from_the_start_of_its_task_and_its_curve_is_kept():
 
 
 @pytest.mark.usefixtures("reproduction")
+def test_no_start_is_the_teacher():
+    from reproduction import study
+
+    shape = {"n_samples": 500, "n_inputs": 80, "n_outputs": 30, "hidden_size": 100}
+    teacher = make_elman(**shape, weight_scale=0.05, random_state=study.DATA_SEED)[2]
+    for start in range(max(study.STARTS[study.PAPER].values())):
+        task = study.Task("synthetic-500", study.PAPER, "", "N(0, 0.1)", start)
+        drawn = study.initial_weights(task)
+        assert abs(np.corrcoef(drawn.W.ravel(), teacher.W.ravel())[0, 1]) < 0.05
+
+
 def test_divergence_is_counted_and_kept_out_of_the_means():
     from reproduction import report, study
 

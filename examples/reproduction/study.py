@@ -17,6 +17,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from journal import append_run, read_runs, task_of
+from problems import DATA_SEED
 from reproduction.published import INITIALIZATIONS
 from sktime_alm.datasets import load_paper_sp500, make_elman
 from sktime_alm.solver import (
@@ -132,7 +133,7 @@ def load(name: str) -> Data:
         y, X = load_paper_sp500()
         return Data(X.to_numpy(), y.to_numpy()[:, None], n_train)
     shape = _LARGE if name == "synthetic-500" else {}
-    y, X, _ = make_elman(**shape, standardize=True, random_state=0)
+    y, X, _ = make_elman(**shape, standardize=True, random_state=DATA_SEED)
     return Data(X.to_numpy(), y.to_numpy(), n_train)
 
 

@@ -35,6 +35,7 @@ from sktime_alm.frames import (
 from sktime_alm.intervals import (
     MAX_STEPS,
     MIN_ERRORS,
+    as_independent,
     draw_noise,
     quantiles,
     stretched,
@@ -260,8 +261,9 @@ class ALMElmanForecaster(BaseForecaster):
 
     "conformal" makes no model of the errors: those h steps ahead, of the models that chose
     the penalties or, with given ones, of models trained up to 55, 70 and 85 % of the rows,
-    are added to the forecast h steps ahead. It calibrates no more than 120 steps, each on 19
-    errors at least, and a quantile further out than its errors reach is the largest of them.
+    are added to the forecast h steps ahead, spread more widely for overlapping, as above. It
+    calibrates no more than 120 steps, each on 19 errors at least, and a quantile further out than
+    its errors reach is the largest of them.
 
     With X the errors several steps ahead are made with X as it was. ``update`` keeps the
     errors, but training errors, and those of "conformal", are collected anew with
@@ -1156,4 +1158,5 @@ class _Pretrained:
 
 def _calibrated(errors: Sequence[Array]) -> list[Array]:
     """The errors of the first steps, as long as there are enough of them."""
-    return list(takewhile(lambda of_step: len(of_step) >= MIN_ERRORS, errors))
+    enough = takewhile(lambda of_step: len(of_step) >= MIN_ERRORS, errors)
+    return [as_independent(of_step, step) for step, of_step in enumerate(enough, start=1)]

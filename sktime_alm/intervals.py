@@ -181,6 +181,22 @@ def _ignorance(n: float) -> float:
     return float(np.sqrt(1.0 + 1.0 / n) * t.ppf(0.95, n - 1.0) / norm.ppf(0.95))
 
 
+def as_independent(errors: Array, step: int) -> Array:
+    """Errors so many steps ahead, spread as widely as those that do not overlap would need be.
+
+    n errors h steps ahead say as much as n / h independent ones. The rank of a quantile allows
+    for n of them; a normal prediction interval from fewer is wider, by this factor.
+
+    Parameters
+    ----------
+    errors : array of shape (n, m)
+    step : int
+        h.
+    """
+    n, mean = len(errors), errors.mean(axis=0)
+    return mean + (errors - mean) * _ignorance(n / step) / _ignorance(n)
+
+
 def stretched(paths: Array, factors: Array) -> Array:
     """Paths of shape (n_paths, n_steps, m), spread about their means by a factor for each step.
 

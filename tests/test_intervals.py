@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.intervals import (
+    as_independent,
     as_new_errors,
     draw_noise,
     effective_parameters,
@@ -189,9 +190,23 @@ def test_conformal_errors_are_those_of_forecasts_from_rolling_origins():
     scale = LONG_Y[:150].std(ddof=0).to_numpy()
     for step, errors in expected.items():
         found = forecaster._errors[step - 1] / scale
-        np.testing.assert_allclose(found, errors, rtol=1e-5, atol=1e-6)
+        expected_errors = as_independent(np.array(errors), step)
+        np.testing.assert_allclose(found, expected_errors, rtol=1e-5, atol=1e-6)
     # 68 rows follow the first cut, and 19 errors are needed
     assert len(forecaster._errors) == 68 - 18
+
+
+def test_overlapping_errors_are_spread_like_as_few_that_do_not_overlap():
+    errors = np.random.default_rng(0).normal(size=(60, 2))
+    np.testing.assert_allclose(as_independent(errors, 1), errors)
+    wider = as_independent(errors, 6)
+
+    def half_width(n):
+        return np.sqrt(1.0 + 1.0 / n) * stats.t.ppf(0.95, n - 1.0)
+
+    np.testing.assert_allclose(wider.mean(axis=0), errors.mean(axis=0))
+    ratio = half_width(10.0) / half_width(60.0)
+    np.testing.assert_allclose(wider.std(axis=0), ratio * errors.std(axis=0))
 
 
 def test_paths_are_stretched_to_the_errors_of_forecasts_and_for_knowing_few_of_them():

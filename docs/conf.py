@@ -39,7 +39,7 @@ myst_heading_anchors = 3
 # every code block runs in every build; one that fails, or warns, fails the build
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600
 nb_output_stderr = "error"
 nb_merge_streams = True
 

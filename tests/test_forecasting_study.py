@@ -1,21 +1,15 @@
 """The logic of the forecasting study: what a forecast may know, and what its tables say."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from sktime.forecasting.base import BaseForecaster
 
-from sktime_alm.evaluation import diebold_mariano
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "benchmark"))
-
 from forecasting import SETUPS, Setup, forecast, merge, study
 from forecasting_data import Data, threshold
 from forecasting_models import Model, ours, peers
 from forecasting_report import MIN_KNOWN_ERRORS, fill, markdown, qlike, summarise
+from sktime_alm.evaluation import diebold_mariano
 
 # LASSO, boosting and MLP are given X as ridge is; an RNN of PyTorch takes seconds a fit
 SLOW = ("LASSO", "boosting", "MLP", "RNN (PyTorch)")

@@ -182,7 +182,7 @@ def _ignorance(n: float) -> float:
 
 
 def as_independent(errors: Array, step: int) -> Array:
-    """Errors so many steps ahead, spread as widely as those that do not overlap would need be.
+    """Errors so many steps ahead, spread as those that do not overlap would have to be.
 
     n errors h steps ahead say as much as n / h independent ones. The rank of a quantile allows
     for n of them; a normal prediction interval from fewer is wider, by this factor.

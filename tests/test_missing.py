@@ -1,6 +1,7 @@
 """Rows without y, and gaps in time: objectives, recursions and states by hand."""
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,8 @@ import pytest
 
 from sktime_alm import ALMElmanForecaster
 from tests.test_forecaster import FAST, Y2, X, Y, make_data
+
+pytestmark = pytest.mark.filterwarnings("ignore:Time steps are missing in y:UserWarning")
 
 SKIP = {"hidden_size": 3, "alpha": 0.01, "skip_alpha": 0.1, "max_iter": 4, "random_state": 0}
 HOLES = [0, 5, 6, 20, 33]
@@ -205,7 +208,9 @@ def gapped(index, m=1):
 def test_after_a_gap_in_time_the_series_begins_anew(kind):
     index, frequency = INDICES[kind]
     y, exogenous = gapped(index)
-    forecaster = ALMElmanForecaster(lags=2, **SKIP).fit(y, exogenous)
+    first = re.escape(f"missing in y before {index[KEPT[20]]} and in 2 other places")
+    with pytest.warns(UserWarning, match=first):
+        forecaster = ALMElmanForecaster(lags=2, **SKIP).fit(y, exogenous)
     assert forecaster._starts == PIECES
     by_hand = ByHand(forecaster, y, exogenous, starts=PIECES)
     assert forecaster.objective_ == pytest.approx(by_hand.objective(0.01, 0.1), rel=1e-10)

@@ -91,6 +91,7 @@ def test_with_the_rows_everything_goes_on(kind, tmp_path):
     assert copy_of(found, "memory", tmp_path).fit(Y[:20]).predict(fh=[0]).notna().all(axis=None)
 
 
+@pytest.mark.filterwarnings("ignore:Time steps are missing in y:UserWarning")
 def test_a_loaded_forecaster_goes_on_after_a_gap():
     y = Y.drop(Y.index[20:24])  # 16 rows follow the gap
     for n_seen in (20, 21, 22, 23, 30):

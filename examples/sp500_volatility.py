@@ -1,10 +1,11 @@
 """Forecast S&P 500 volatility one month ahead and compare with other forecasters.
 
 The target is the log realized volatility of a month. The exogenous variables are lagged by
-one month, so that a forecast uses nothing that was not known when it was made. In an
-expanding window every forecaster is fitted anew for each of the last 120 months.
+one month: what is known when a forecast is made, but for inflation and industrial production,
+which are published two to six weeks later. With ``--as-published`` these are lagged by two. In
+an expanding window every forecaster is fitted anew for each of the last 120 months.
 
-    python examples/sp500_volatility.py [--months 120] [--seed 0] [--output sp500_volatility.png]
+    python examples/sp500_volatility.py [--months 120] [--seed 0] [--as-published]
 
 The settings of the last network were chosen on the 120 months *before* those of the table; the
 one above it has the inputs of a HAR model and all else by default.
@@ -108,13 +109,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--months", type=int, default=120, help="months to forecast")
     parser.add_argument("--seed", type=int, default=0, help="of the network's initial weights")
+    parser.add_argument("--as-published", action="store_true", help="lag INF and IP by two months")
     parser.add_argument("--output", type=Path, default=Path("sp500_volatility.png"))
     arguments = parser.parse_args()
     began = time.perf_counter()
 
     y, X = load_sp500_volatility()
-    X = X.shift(1).iloc[1:]  # the X of a month is known at its end: use it for the next one
-    y = y.iloc[1:]
+    if arguments.as_published:
+        X[["INF", "IP"]] = X[["INF", "IP"]].shift(1)
+    X = X.shift(1).dropna()  # the X of a month is known at its end: use it for the next one
+    y = y[X.index]
 
     results = {
         name: cross_validate(name, forecaster, y, X, arguments.months)

@@ -405,7 +405,9 @@ def test_an_index_without_a_common_step_is_refused_with_a_way_out(index, message
     ("exogenous", "message"),
     [
         (None, r"X must be passed to predict.*x0.*2002-11, 2002-12, 2003-01, 2003-02"),
-        (X[36:], "missing 2002-11, 2002-12"),
+        (X[36:], r"missing 2002-11, 2002-12, found 2003-01.*pass cv_X.*exog_lags"),
+        # arrays are numbered from 0 by sktime
+        (X[34:].reset_index(drop=True), r"missing 2002-11.*found 0, 1, 2"),
         (X[:34], "missing 2002-11, 2002-12, 2003-01, 2003-02"),
         (X.iloc[[35, 37]], "missing 2002-11, 2003-01"),
         (X[["x0"]], r"X must have the columns of fit.*missing \['x1'\]"),
@@ -413,7 +415,7 @@ def test_an_index_without_a_common_step_is_refused_with_a_way_out(index, message
         (X.assign(z=0.0), r"missing \[\], unknown \['z'\]"),
         (X.replace(X.iloc[35, 0], np.inf), "X must be finite, found inf in column 'x0' at 2002-12"),
     ],
-    ids=["none", "first missing", "only past", "gapped", "fewer", "renamed", "more", "infinite"],
+    ids=["none", "late", "numbered", "past", "gapped", "fewer", "renamed", "more", "infinite"],
 )
 def test_bad_X_at_prediction_is_refused_by_name(exogenous, message):
     forecaster = ALMElmanForecaster(**FAST).fit(Y[:34], X[:34])

@@ -1,6 +1,6 @@
 """The paper's experiments: Table 3, Figure 1 and Figure 2, beside the numbers it prints.
 
-    python examples/reproduce_paper.py            # all of it, about an hour on one core
+    python examples/reproduce_paper.py            # all of it, two to four hours on one core
     python examples/reproduce_paper.py --quick    # under three minutes, one start, few iterations
     python examples/reproduce_paper.py errors --problems synthetic-10
     python examples/reproduce_paper.py certificates

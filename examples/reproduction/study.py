@@ -69,7 +69,7 @@ PROBLEMS = {
 }
 
 
-# starts of each initialization, the paper's ten where two hours allow
+# starts of each initialization, the paper's ten where a few hours allow
 STARTS = {
     PAPER: {"synthetic-10": 10, "sp500": 10, "synthetic-500": 1},
     SAFEGUARDED: {"synthetic-10": 10, "sp500": 10, "synthetic-500": 3},

@@ -227,7 +227,8 @@ class ALMElmanForecaster(BaseForecaster):
     **Missing values.** A row in which y is missing (NaN), even in one of several columns, has no
     part in the loss; the hidden state runs on, and the last value seen stands in for the missing
     one among the inputs. Where time steps are missing in the index of ``fit`` or ``update``, the
-    series begins anew: neither the state nor lags reach over the gap. ``update`` warns of it.
+    series begins anew: neither the state nor lags reach over the gap. A warning says so; where
+    nothing happened in it, as on holidays, number the rows instead (``y.reset_index(drop=True)``).
 
     **Stability.** Recurrent weights are kept contractive in training (a spectral norm of W of
     at most 0.98; not by ``method="paper"``), so that the state forgets, and forecasts are cut

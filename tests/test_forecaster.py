@@ -341,6 +341,7 @@ Y_INF = Y.copy()
 Y_INF.iloc[3] = np.inf
 
 
+@pytest.mark.filterwarnings("ignore:Time steps are missing in y:UserWarning")
 @pytest.mark.parametrize(
     ("arguments", "y", "exogenous", "error", "message"),
     [

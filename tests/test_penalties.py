@@ -299,6 +299,7 @@ def test_horizons_and_lags_beyond_the_blocks_that_judge(lags, n_rows, fh):
     assert np.isfinite(forecaster.alpha_path_["loss"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:Time steps are missing in y:UserWarning")
 @pytest.mark.parametrize("fh", [None, [1, 3]], ids=str)
 def test_missing_values_and_gaps_in_the_window(fh):
     y = threshold_autoregression(220)

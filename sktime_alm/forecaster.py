@@ -1088,8 +1088,9 @@ class ALMElmanForecaster(BaseForecaster):
             raise ValueError(
                 f"X passed to {caller} must have a row for every time after the cutoff up to the "
                 f"last one needed, since the hidden state runs through all of them; missing "
-                f"{listed(missing)}, found {listed(X.index)}. In evaluate, pass cv_X; to do "
-                f"without X of the times ahead, set exog_lags to the steps ahead"
+                f"{listed(missing)}, found rows from {X.index.min()} to {X.index.max()}. In "
+                f"evaluate, pass cv_X; to do without X of the times ahead, set exog_lags to the "
+                f"steps ahead"
             )
         return as_floats(X.loc[times, self._seen_X.columns], "X")
 

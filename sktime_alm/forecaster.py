@@ -31,6 +31,7 @@ from sktime_alm.frames import (
     frequency_of,
     instances,
     listed,
+    warn_of_gaps,
 )
 from sktime_alm.intervals import (
     MAX_STEPS,
@@ -418,7 +419,7 @@ class ALMElmanForecaster(BaseForecaster):
             pretrained.check(self._layout, y, X)
         self._frequency = frequency_of(y.index)
         gaps = after_gaps(y.index, self._frequency)
-        _warn_of(gaps, y.index)
+        warn_of_gaps(gaps, y.index)
         self._starts = (0, *gaps)
         self._seen_y = as_floats(y, "y", may_miss=True)
         self._seen_X = pd.DataFrame(index=y.index)
@@ -640,7 +641,7 @@ class ALMElmanForecaster(BaseForecaster):
         """Add rows to those seen; a gap before or in them begins a sequence."""
         joined = self._seen_y.index[-1:].append(new_y.index)
         gaps = after_gaps(joined, self._frequency)
-        _warn_of(gaps, joined)
+        warn_of_gaps(gaps, joined)
         n_before = len(self._seen_y)
         self._starts += tuple(n_before - 1 + row for row in gaps)
         self._seen_y = pd.concat([self._seen_y, new_y])
@@ -1154,19 +1155,6 @@ class _Pretrained:
             raise ValueError(f"X must be passed as in pretrain, which was called {passed}")
         if X is not None:
             check_columns(X.columns, self.X_columns, "X", "pretrain")
-
-
-def _warn_of(gaps: Sequence[int], times: pd.Index) -> None:
-    """Say what becomes of gaps: they may be an oversight, or holidays."""
-    if gaps:
-        more = f" and in {len(gaps) - 1} other places" if len(gaps) > 1 else ""
-        warnings.warn(
-            f"Time steps are missing in y before {times[gaps[0]]}{more}: the hidden state and the "
-            "lags begin anew there. If nothing happened in them, as on holidays, count "
-            "observations instead: y.reset_index(drop=True), and X alike. If values were not "
-            "seen, put rows of missing values in: y.asfreq(...).",
-            stacklevel=2,
-        )
 
 
 def _calibrated(errors: Sequence[Array]) -> list[Array]:

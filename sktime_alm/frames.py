@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -112,6 +113,19 @@ def after_gaps(index: pd.Index, frequency: pd.DateOffset | None) -> list[int]:
     """The rows before which time steps are missing."""
     following = index[:-1] + (1 if frequency is None else frequency)
     return [int(row) + 1 for row in np.flatnonzero(index[1:] != following)]
+
+
+def warn_of_gaps(gaps: list[int], times: pd.Index) -> None:
+    """Say what becomes of gaps: they may be an oversight, or holidays."""
+    if gaps:
+        more = f" and in {len(gaps) - 1} other places" if len(gaps) > 1 else ""
+        warnings.warn(
+            f"Time steps are missing in y before {times[gaps[0]]}{more}: the hidden state and the "
+            "lags begin anew there. If nothing happened in them, as on holidays, count "
+            "observations instead: y.reset_index(drop=True), and X alike. If values were not "
+            "seen, put rows of missing values in: y.asfreq(...).",
+            stacklevel=3,
+        )
 
 
 def check_times(times: pd.Index, frequency: pd.DateOffset | None) -> None:

@@ -14,6 +14,15 @@ from sktime_alm.solver.initialization import initialize
 
 # none of the starts' seeds: from that of the data a start would draw the teacher's own weights
 DATA_SEED = 100
+# Table 1's data with T = 500
+SYNTHETIC_500 = {
+    "n_samples": 500,
+    "n_inputs": 80,
+    "n_outputs": 30,
+    "hidden_size": 100,
+    "weight_scale": 0.05,
+    "noise": 1e-5,
+}
 
 Data = tuple[np.ndarray, np.ndarray, tuple[int, ...]]
 
@@ -63,8 +72,7 @@ def _small() -> Data:
 
 
 def _wide() -> Data:
-    shape = {"n_samples": 500, "n_inputs": 80, "n_outputs": 30, "hidden_size": 100}
-    return _elman(450, **shape, weight_scale=0.05, noise=1e-5)
+    return _elman(450, **SYNTHETIC_500)
 
 
 def teacher(n_samples: int, hidden_size: int = 20) -> Data:

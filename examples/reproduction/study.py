@@ -17,7 +17,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from journal import append_run, read_runs, task_of
-from problems import DATA_SEED
+from problems import DATA_SEED, SYNTHETIC_500
 from reproduction.published import INITIALIZATIONS
 from sktime_alm.datasets import load_paper_sp500, make_elman
 from sktime_alm.solver import (
@@ -40,14 +40,6 @@ PUBLISHED, FAIR = "as published", "fair"
 GRADIENT_METHODS = ("GD", "GDC", "GDNM", "SGD", "Adam", "Adam, all rows")
 LEARNING_RATES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
-_LARGE = {
-    "n_samples": 500,
-    "n_inputs": 80,
-    "n_outputs": 30,
-    "hidden_size": 100,
-    "weight_scale": 0.05,
-    "noise": 1e-5,
-}
 # a curve has at most about so many points for each decade of its iterations
 _POINTS_PER_DECADE = 12
 
@@ -132,7 +124,7 @@ def load(name: str) -> Data:
     if name == "sp500":
         y, X = load_paper_sp500()
         return Data(X.to_numpy(), y.to_numpy()[:, None], n_train)
-    shape = _LARGE if name == "synthetic-500" else {}
+    shape = SYNTHETIC_500 if name == "synthetic-500" else {}
     y, X, _ = make_elman(**shape, standardize=True, random_state=DATA_SEED)
     return Data(X.to_numpy(), y.to_numpy(), n_train)
 

@@ -212,6 +212,20 @@ class ElmanProblem:
         """m."""
         return self.Y.shape[1]
 
+    @cached_property
+    def target_size(self) -> float:
+        """Root of the mean variance of the columns of Y; 1 if they are constant."""
+        observed = np.delete(self.Y, self.missing, axis=0)
+        # the mean is a readout bias away
+        size = float(np.sqrt(observed.var(axis=0).mean()))
+        return size if size > 0.0 else 1.0
+
+    @cached_property
+    def input_sizes(self) -> Array:
+        """Root mean square of each column of X; 1 if it is 0."""
+        sizes = np.sqrt(np.mean(self.X**2, axis=0))
+        return np.where(sizes > 0.0, sizes, 1.0)
+
     @property
     def n_skip(self) -> int:
         """Number of columns of D, 0 without a linear skip."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sktime_alm.datasets import make_elman
 from sktime_alm.solver import ALMSettings, ElmanProblem, Regularization, Status, solve, train
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import adjoint_multipliers, gradient
 from sktime_alm.solver.optimality import certify

@@ -140,7 +140,7 @@ class Contraction:
         width = len(variables) + len(self.sizes) + 1
         if not self.is_bounded:
             none = np.empty((0, 0))
-            return Frame(variables, _rescaled(variables, self.sizes), none, none[0:0, 0], none)
+            return Frame(variables, _rescaled(variables, self.sizes), none, np.empty(0), none)
         layer = _rescaled(np.ascontiguousarray(variables[:, :width]), self.sizes)
         left, angles, right = _fold(layer, self.bound)
         if self.has_scaling:

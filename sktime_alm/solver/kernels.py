@@ -30,8 +30,7 @@ SMALLEST_PIVOT = 1e-13
 _compiled = njit(cache=True, nogil=True)
 
 
-@intrinsic
-def _call(typing_context: Any, address: Any, u: Any) -> Any:
+def _generate_call(typing_context: Any, address: Any, u: Any) -> Any:
     """The value of a compiled scalar function, given by its address.
 
     A function passed as such would be compiled into each loop anew, in every process.
@@ -43,6 +42,9 @@ def _call(typing_context: Any, address: Any, u: Any) -> Any:
         return builder.call(pointer, [arguments[1]])
 
     return types.float64(types.intp, types.float64), generate
+
+
+_call: Any = intrinsic(_generate_call)
 
 
 @_compiled

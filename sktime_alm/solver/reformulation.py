@@ -88,7 +88,7 @@ class ElmanProblem:
     Y: Array
     regularization: Regularization
     activation: str | Activation = "relu"
-    starts: tuple[int, ...] = (0,)
+    starts: Sequence[int] = (0,)
     linear_skip: bool = False
     max_recurrence: float = np.inf
     recurrence_norm: str = "spectral"

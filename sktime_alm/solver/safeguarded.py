@@ -14,7 +14,8 @@ kept if it leads to a smaller R.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -78,26 +79,46 @@ def steps(
     """The outer iterations, until nothing is left that lowers R.
 
     A descent that came to rest is begun anew, with nothing of what it had learned, until that
-    gains nothing either; then come the relaxations.
+    gains nothing either. One that rests above the network without hidden units, as from chaotic
+    weights, is begun at a contraction instead, and if need be there. Then come the relaxations.
     """
     best = evaluate(problem, initial.hidden_layer)
     if best is None:
         return
-    for trial in range(settings.n_relaxations + 1):
-        if trial > 0:
-            found, n_sweeps = _relaxed(problem, best, trial, settings)
-            is_better = found is not None and found.objective < best.objective
-            best = found if found is not None and is_better else best
-            yield _step(problem, best, "relax", n_sweeps)
-            if not is_better:
-                continue
-        before = np.inf
-        while before - best.objective > _AGAIN * best.objective:
-            before = best.objective
-            for stage in descend(problem, begin(problem, best), settings):
-                found = stage.iterate.trial
-                best = found if found.objective < best.objective else best
-                yield _step(problem, best, stage.phase, stage.n_steps)
+    best = yield from _to_rest(problem, best, best, settings)
+    without_units = evaluate(problem, np.zeros_like(initial.hidden_layer))
+    for start in (_contracted(problem, initial), without_units):
+        if start is None or without_units is None:
+            continue  # it overflows
+        if best.objective > without_units.objective:
+            best = yield from _to_rest(problem, best, start, settings)
+    for trial in range(1, settings.n_relaxations + 1):
+        found, n_sweeps = _relaxed(problem, best, trial, settings)
+        is_better = found is not None and found.objective < best.objective
+        best = found if found is not None and is_better else best
+        yield _step(problem, best, "relax", n_sweeps)
+        if is_better:
+            best = yield from _to_rest(problem, best, best, settings)
+
+
+def _to_rest(
+    problem: ElmanProblem, best: Trial, start: Trial, settings: SafeguardedSettings
+) -> Generator[Step, None, Trial]:
+    """Descents from a start until one gains nothing; the best network of all so far."""
+    here, before = start, np.inf
+    while before - here.objective > _AGAIN * here.objective:
+        before = here.objective
+        for stage in descend(problem, iterate_at(problem, here.hidden_layer), settings):
+            here = min(here, stage.iterate.trial, key=lambda trial: trial.objective)
+            best = min(best, here, key=lambda trial: trial.objective)
+            yield _step(problem, best, stage.phase, stage.n_steps)
+    return min(best, here, key=lambda trial: trial.objective)
+
+
+def _contracted(problem: ElmanProblem, initial: ElmanParameters) -> Trial | None:
+    """The trial of the same weights but for a W that does not stretch."""
+    contraction = replace(problem.contraction, bound=min(1.0, problem.contraction.bound))
+    return evaluate(problem, contraction.nearest(initial.hidden_layer))
 
 
 def _step(problem: ElmanProblem, best: Trial, phase: str, n_steps: int) -> Step:
@@ -106,11 +127,6 @@ def _step(problem: ElmanProblem, best: Trial, phase: str, n_steps: int) -> Step:
     penalty, R = penalty_of(problem, best), best.objective
     # it goes on from a KKT point as long as R falls, and ends by itself
     return Step(best.point, multipliers, penalty, R, n_steps, phase, R, is_settled=False)
-
-
-def begin(problem: ElmanProblem, trial: Trial) -> Iterate | None:
-    """The iterate of a trial; None where its gradient overflows."""
-    return iterate_at(problem, trial.hidden_layer)
 
 
 def descend(
@@ -278,7 +294,7 @@ def _relaxed(
 ) -> tuple[Trial | None, int]:
     """The end of the accelerated steps from a relaxed start, and all the sweeps and steps."""
     hidden_layer, n_sweeps = relax(problem, best, trial)
-    here = begin(problem, best)
+    here = iterate_at(problem, best.hidden_layer)
     if here is None or not np.isfinite(hidden_layer).all():
         return None, n_sweeps
     steepest = _STEEPEST * max(here.objective, float(np.linalg.norm(here.gradient)))

@@ -10,18 +10,19 @@ same way (:mod:`rim`). Without kinks this is Newton's method, damped.
 
 from __future__ import annotations
 
-import time
 from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array, BoolArray
+from sktime_alm.solver.accelerated import accelerated_steps
 from sktime_alm.solver.curvature import Piece, expand
+from sktime_alm.solver.execution import time_is_up
 from sktime_alm.solver.kink_program import Local, Restoration, Step, newton_step
-from sktime_alm.solver.reduced import Iterate, Trial, differentiate
+from sktime_alm.solver.reduced import Trial, gradient_of, iterate_at
 from sktime_alm.solver.reformulation import ElmanProblem
-from sktime_alm.solver.safeguarded import accelerated_steps
 from sktime_alm.solver.secants import LimitedMemory
 
 # Singular values of W relatively so near to the bound are held there if their multiplier agrees:
@@ -43,6 +44,8 @@ _CHAOTIC = 5e4
 # kinks in a quadratic program, beside a third as many as there are weights
 _N_NEAR = 100
 _MOST_WEIGHTS = 1_000
+# multiples of the first objective and gradient above which the gradient is that of a cliff
+_STEEPEST = 30.0
 # so many steps must lower R relatively by this much, or halve the residual
 _PATIENCE, _LEAST_FALL = 20, 1e-5
 
@@ -56,7 +59,7 @@ class Ending(Enum):
     SLOW = "Many steps lowered neither the objective nor the residual by much."
     CHAOTIC = "The network is chaotic: its kinks lie too close to each other."
     TOO_LARGE = "The network has too many weights for second derivatives."
-    UNKNOWN_KINKS = "The activation is none of those whose kinks and curvature are known."
+    SCALED = "W is on its bound in the diagonal norm, which the finish cannot hold."
 
 
 class Outcome(NamedTuple):
@@ -64,11 +67,11 @@ class Outcome(NamedTuple):
 
     ``held`` and ``slopes``, both (T, r), are the units on their kink and the slopes of all;
     ``recurrence``, (r, r), is the multiplier of the bound on ||W||, 0 where it is not active.
-    ``residual`` is the relative stationarity of the Lagrangian at the last iterate; ``work`` is
+    ``residual`` is the relative stationarity of the Lagrangian at the last step; ``work`` is
     what the steps cost, in evaluations of R with its gradient.
     """
 
-    iterate: Iterate
+    trial: Trial
     held: BoolArray
     slopes: Array
     recurrence: Array
@@ -80,45 +83,48 @@ class Outcome(NamedTuple):
 
 def finish(
     problem: ElmanProblem,
-    iterate: Iterate,
+    trial: Trial,
     *,
     tolerance: float = 1e-6,
     max_steps: int = 100,
     max_work: float = np.inf,
-    max_seconds: float | None = None,
-    steepest: float = np.inf,
+    steepest: float | None = None,
 ) -> Outcome:
-    """Lower R from an iterate until it is stationary.
+    """Lower R from a trial until it is stationary.
 
     Parameters
     ----------
     problem : ElmanProblem
-    iterate : Iterate
+    trial : Trial
     tolerance : float, default=1e-6
         For the relative stationarity, as in :class:`Certificate`.
     max_steps : int, default=100
     max_work : float, default=inf
         In evaluations of R with its gradient; the work is counted, not timed, so that the outcome
         does not depend on the machine.
-    max_seconds : float, optional
-        With it the outcome does depend on the machine.
-    steepest : float, default=inf
-        No step ends where the norm of the gradient is above this.
+    steepest : float, optional
+        No step ends where the norm of the gradient, with inputs in units of their size, is above
+        this; by default a multiple of R and the gradient at the beginning.
 
     Returns
     -------
     Outcome
-        R of its iterate is never above that of the given one.
+        R of its trial is never above that of the given one. It ends early where the time of the
+        fit is up.
     """
-    shape, u = iterate.hidden_layer.shape, iterate.trial.u
-    piece, none = Piece.at(problem, u), np.zeros((shape[0], shape[0]))
-    if not hasattr(problem.sigma, "kernel"):
-        return Outcome(iterate, *piece, none, Ending.UNKNOWN_KINKS)
-    if iterate.hidden_layer.size > _MOST_WEIGHTS:
-        return Outcome(iterate, *piece, none, Ending.TOO_LARGE)
-    budget = _Budget(problem, shape, max_steps, max_work, max_seconds)
+    shape = trial.hidden_layer.shape
+    nothing = Outcome(
+        trial, *Piece.at(problem, trial.u), np.zeros((len(trial.u[0]),) * 2), Ending.TOO_LARGE
+    )
+    if trial.hidden_layer.size > _MOST_WEIGHTS:
+        return nothing
+    if problem.contraction.has_scaling:
+        return nothing._replace(ending=Ending.SCALED)
+    budget = _Budget(problem, shape, max_steps, max_work)
+    if steepest is None:
+        steepest = _STEEPEST * max(trial.objective, _steepness(problem, trial))
     with np.errstate(all="ignore"):
-        return _Finish(problem, iterate, tolerance, steepest, budget).run()
+        return _Finish(problem, trial, tolerance, steepest, budget).run()
 
 
 class _Budget:
@@ -130,18 +136,16 @@ class _Budget:
         shape: tuple[int, int],
         max_steps: int,
         max_work: float,
-        max_seconds: float | None,
     ) -> None:
         (r, q), T, m = shape, problem.n_samples, problem.n_outputs
         n = r * q
         evaluation = 12.0 * T * n
-        is_smooth = problem.sigma.kernel[0] != 0  # type: ignore[attr-defined]
+        is_smooth = problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR
         over_time = 2.0 * T * n * (2 * r * r + m * (2 * r + q)) + 2.0 * T * n * n * m
         over_time += 2.0 * T * n * n * r if is_smooth else 0.0
         self.of_model = (over_time + 15.0 * n**3) / evaluation
         self.of_try = 8.0 + 4.0 * n**3 / evaluation
         self.max_steps, self.max_work = max_steps, max_work
-        self.deadline = np.inf if max_seconds is None else time.perf_counter() + max_seconds
         self.n_steps, self.work = 0, 0.0
 
     @property
@@ -150,7 +154,7 @@ class _Budget:
         return (
             self.n_steps >= self.max_steps
             or self.work + self.of_model + self.of_try > self.max_work
-            or time.perf_counter() >= self.deadline
+            or time_is_up()
         )
 
 
@@ -167,15 +171,15 @@ class _Finish:
     def __init__(
         self,
         problem: ElmanProblem,
-        iterate: Iterate,
+        trial: Trial,
         tolerance: float,
         steepest: float,
         budget: _Budget,
     ) -> None:
-        self.problem, self.iterate, self.budget = problem, iterate, budget
+        self.problem, self.trial, self.budget = problem, trial, budget
         self.tolerance, self.steepest = tolerance, steepest
-        self.ceiling, self.n_near = iterate.objective, _N_NEAR + iterate.hidden_layer.size // 3
-        self.piece, self.damping = Piece.at(problem, iterate.trial.u), _FIRST_DAMPING
+        self.ceiling, self.n_near = trial.objective, _N_NEAR + trial.hidden_layer.size // 3
+        self.piece, self.damping = Piece.at(problem, trial.u), _FIRST_DAMPING
         self.n_stalls, self.residual = 0, np.inf
         self.objectives: list[float] = []
         self.residuals: list[float] = []
@@ -209,7 +213,7 @@ class _Finish:
     def _outcome(self, local: Local, ending: Ending) -> Outcome:
         budget = self.budget
         return Outcome(
-            self.iterate,
+            self.trial,
             *self.piece,
             local.recurrence,
             ending,
@@ -221,30 +225,30 @@ class _Finish:
     def _local(self, near_rim: float) -> Local:
         """The model at the iterate."""
         self.budget.work += self.budget.of_model
-        trial = self.iterate.trial
+        trial = self.trial
         model = expand(self.problem, trial, self.piece, self._alive(trial.u), self.n_near)
         return Local(self.problem, model, near_rim)
 
     def _alive(self, u: Array) -> BoolArray:
         """The units with kinks that are on at some time: the others are smooth at 0."""
-        is_kinked = self.problem.sigma.kernel[0] == 0  # type: ignore[attr-defined]
+        is_kinked = self.problem.sigma.kernel[0] == kernels.PIECEWISE_LINEAR
         return (u.max(axis=0) > _KINK * _size(u)) & is_kinked
 
     def _is_stationary(self, local: Local, step: Step) -> bool:
         """Whether the gradient is within the tolerance, with all that is held in its place."""
         off = float(np.abs(step.u).max(initial=0.0))
-        is_held = off <= _ON_KINK * _size(self.iterate.trial.u) and not local.is_off_rim(_AT_RIM)
+        is_held = off <= _ON_KINK * _size(self.trial.u) and not local.is_off_rim(_AT_RIM)
         return step.residual <= self.tolerance and is_held
 
     def _is_slow(self, step: Step) -> bool:
         """Whether the last steps gained too little for more to pay."""
-        self.objectives.append(self.iterate.objective)
+        self.objectives.append(self.trial.objective)
         self.residuals.append(step.residual)
         if len(self.objectives) <= _PATIENCE:
             return False
         fall = self.objectives[-1 - _PATIENCE] - self.objectives[-1]
         earlier, recent = self.residuals[:-_PATIENCE], self.residuals[-_PATIENCE:]
-        has_fallen = fall > _LEAST_FALL * self.iterate.objective
+        has_fallen = fall > _LEAST_FALL * self.trial.objective
         return not has_fallen and min(recent) > 0.5 * min(earlier)
 
     def _search(self, local: Local) -> tuple[Step, _Accepted | None]:
@@ -265,7 +269,7 @@ class _Finish:
     def _try(self, local: Local, step: Step, damping: float) -> _Accepted | None:
         """The best of the candidates of a step, if it is good enough."""
         self.budget.work += self.budget.of_try
-        R, restore = self.iterate.objective, Restoration(local, step)
+        R, restore = self.trial.objective, Restoration(local, step)
         newton = newton_step(local.H, step)
         normal = restore.onto_kinks()
         trials = [
@@ -302,22 +306,20 @@ class _Finish:
         """A trial, unless R is above that of the start or it ends on a cliff."""
         if trial is None or not trial.objective <= self.ceiling:
             return None
-        is_tried = trial.objective >= self.iterate.objective
-        if is_tried or differentiate(self.problem, trial, self.steepest) is not None:
+        is_refused = trial.objective >= self.trial.objective
+        if is_refused or _steepness(self.problem, trial) <= self.steepest:
             return trial
         return None
 
     def _move(self, found: _Accepted, step: Step) -> None:
-        iterate = differentiate(self.problem, found.trial)
-        assert iterate is not None
-        self.iterate, self.damping = iterate, found.damping
+        self.trial, self.damping = found
         if self.damping > _UNTRUSTED:
             self._burst()
         self.piece = self._piece_of(step)
 
     def _piece_of(self, step: Step) -> Piece:
         """The units that a step holds and that are on their kinks at the iterate."""
-        u = self.iterate.trial.u
+        u = self.trial.u
         held = np.zeros(u.shape, bool)
         held.flat[step.held] = True
         held &= (np.abs(u) <= _KINK * _size(u)) & self._alive(u)
@@ -325,14 +327,26 @@ class _Finish:
 
     def _burst(self) -> None:
         """Quasi-Newton steps, cheap ones; they forget which units are held."""
-        memory = LimitedMemory(self.iterate.hidden_layer).to_full()
-        self.iterate, _, n_steps = accelerated_steps(
-            self.problem, self.iterate, memory, _BURST, self.steepest
-        )
-        self.budget.work += 2.0 * n_steps
-        self.piece = Piece.at(self.problem, self.iterate.trial.u)
+        iterate = iterate_at(self.problem, self.trial.hidden_layer)
+        if iterate is not None:
+            memory = LimitedMemory(iterate.variables).to_full()
+            iterate, _, n_steps = accelerated_steps(
+                self.problem, iterate, memory, _BURST, self.steepest
+            )
+            self.budget.work += 2.0 * n_steps
+            # where W is on its bound they begin a little inside, at a larger R
+            if iterate.objective < self.trial.objective:
+                self.trial = iterate.trial
+        self.piece = Piece.at(self.problem, self.trial.u)
 
 
 def _size(u: Array) -> float:
     """Root mean square."""
     return float(np.sqrt(np.mean(u * u)))
+
+
+def _steepness(problem: ElmanProblem, trial: Trial) -> float:
+    """Norm of the gradient of R, with inputs in units of their size."""
+    gradient, r = gradient_of(problem, trial), len(trial.hidden_layer)
+    gradient[:, r:-1] /= problem.contraction.sizes
+    return float(np.linalg.norm(gradient))

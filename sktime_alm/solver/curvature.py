@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver.bcd import hidden_layer_gram
@@ -59,7 +60,7 @@ class Expansion(NamedTuple):
     """R to second order at a trial, in whitened variables.
 
     ``factor`` is L and ``inverse`` L^-1. ``gradient`` has n = r q entries, ``hessian`` is
-    (n, n). ``rows`` are the sensitivities du/dB, (k, n), of the units ``index`` (into u, flat)
+    (n, n). ``rows`` are the sensitivities du/dB, (k, n), of the units ``units`` (into u, flat)
     that are nearest to their kink. ``sensitivity`` is the largest norm of one of any unit, times
     sqrt(R): how far u moves along a step that lowers R by about itself.
     """
@@ -71,7 +72,7 @@ class Expansion(NamedTuple):
     states: States
     gradient: Array
     hessian: Array
-    index: IntArray
+    units: IntArray
     rows: Array
     sensitivity: float
 
@@ -95,7 +96,7 @@ def states_on(problem: ElmanProblem, trial: Trial, piece: Piece) -> States:
     if piece.held.any():
         u, h = rollout_on(problem, hidden_layer, piece)
         errors = problem.errors(readout, h)
-    zeta = (2.0 / problem.n_observed) * errors @ readout[:, : len(W)]
+    zeta = np.dot((2.0 / problem.n_observed) * errors, readout[:, : len(W)])
     xi, l2 = np.empty_like(u), problem.regularization.l2_preactivation
     compiled.adjoint(zeta, xi, u, W, piece.slopes, problem.is_end, l2)
     return States(u, h, errors, zeta, xi)
@@ -132,8 +133,8 @@ def whitening(problem: ElmanProblem, trial: Trial) -> tuple[Array, Array]:
     diagonal *= 2.0
     # a dead unit without a penalty has no curvature at all
     diagonal += max(1e-12 * diagonal.max(), np.finfo(float).tiny)
-    factor = np.linalg.cholesky(matrix)
-    return factor, solve_triangular(factor, np.eye(len(factor)), lower=True)
+    factor = np.asarray(np.linalg.cholesky(matrix))
+    return factor, np.asarray(solve_triangular(factor, np.eye(len(factor)), lower=True))
 
 
 def expand(
@@ -220,9 +221,9 @@ class _Sums:
     def _add(self, here: slice, J: Array) -> None:
         problem, states = self.problem, self.states
         T, r, n = J.shape
-        if problem.sigma.kernel[0] != 0:
+        if problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR:
             flat = J.reshape(-1, n)
-            bend = (states.zeta[here] * _second_derivative(problem, states.u[here])).ravel()
+            bend = (states.zeta[here] * problem.sigma.curvature(states.u[here])).ravel()
             self.products -= flat.T @ (bend[:, None] * flat)
         # the sensitivities of h from here on
         J *= self.piece.slopes[here][:, :, None]
@@ -296,8 +297,3 @@ def _smallest(values: Array, n: int) -> IntArray:
     if len(values) <= n:
         return np.arange(len(values))
     return np.sort(np.argpartition(values, n)[:n])
-
-
-def _second_derivative(problem: ElmanProblem, u: Array) -> Array:
-    """sigma''(u) of a smooth activation."""
-    return np.where(u < 0.0, problem.sigma.derivative(u), 0.0)

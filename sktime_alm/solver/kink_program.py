@@ -52,7 +52,7 @@ class Local:
         self.recurrence = np.zeros((r, r))
         self.tangent: Array | None = None
         H, g, rows = model.hessian, model.gradient, model.rows
-        if np.isfinite(problem.max_recurrence):
+        if problem.contraction.is_bounded:
             H = self._hold_rim(near_rim, H)
         if self.tangent is not None:
             Z = self.tangent
@@ -62,7 +62,7 @@ class Local:
         self.n_negative = int((values < 0).sum())
         self.curvature = np.maximum(np.abs(values), 1e-8 * np.abs(values).max())
         self.g_along, self.rows_along = g @ self.V, rows @ self.V
-        u = np.abs(model.states.u.flat[model.index])
+        u = np.abs(model.states.u.flat[model.units])
         self.reach = u / np.maximum(compiled.row_norms(rows), 1e-300)
 
     def is_off_rim(self, tolerance: float) -> bool:
@@ -78,7 +78,7 @@ class Local:
         if not rim.k:
             return H
         normals = rim.normals
-        is_held = model.piece.held.flat[model.index]
+        is_held = model.piece.held.flat[model.units]
         C = self._whitened_normals(rim)
         both = np.vstack([C, model.rows[is_held]])
         nu = np.linalg.lstsq(both.T, -model.gradient, rcond=None)[0]
@@ -107,11 +107,9 @@ class Local:
         near = np.flatnonzero(self.reach <= np.linalg.norm(along))
         if len(near) > most:
             near = np.sort(near[np.argsort(self.reach[near], kind="stable")[:most]])
-        index, rows = model.index[near], self.rows_along[near]
-        u, base, zeta, is_held = (
-            array.flat[index]
-            for array in (model.states.u, model.piece.slopes, model.states.zeta, model.piece.held)
-        )
+        index, rows = model.units[near], self.rows_along[near]
+        u, zeta = model.states.u.flat[index], model.states.zeta.flat[index]
+        base, is_held = model.piece.slopes.flat[index], model.piece.held.flat[index]
         slope, y = self.problem.sigma.kernel[1], np.zeros(len(near))
         v = u + rows @ along
         # a kink with zeta > 0 is concave: kept on its side, left if it was held
@@ -130,7 +128,7 @@ class Local:
         self, near: IntArray, y: Array, inside: BoolArray, along: Array, damping: float
     ) -> Step:
         model = self.model
-        index = model.index[near]
+        index = model.units[near]
         zeta, slopes = model.states.zeta.flat[index], model.piece.slopes.copy()
         change = np.divide(y, zeta, out=np.zeros_like(y), where=zeta != 0.0)
         least = self.problem.sigma.kernel[1]
@@ -159,7 +157,7 @@ class Local:
     def admitted(self, hidden_layer: Array) -> Array:
         """The nearest weights within the bound, on the rim where it is held."""
         if self.rim is None:
-            return self.problem.contracted(hidden_layer)
+            return self.problem.contraction.nearest(hidden_layer)
         return self.rim.snapped(hidden_layer)
 
 

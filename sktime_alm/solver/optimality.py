@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.lagrangian import Multipliers, gradient, objective_gradient
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reformulation import ElmanProblem, Point
 from sktime_alm.solver.rim import Rim
 
@@ -233,7 +234,7 @@ def _bound_on_recurrence(
 def in_units(problem: ElmanProblem, gradients: Array) -> Array:
     """Gradients in [W V b], (..., r, r + n + 1), in the units of :class:`Certificate`."""
     r = gradients.shape[-2]
-    factors = np.concatenate([np.ones(r), 1.0 / problem.input_sizes, np.ones(1)])
+    factors = np.concatenate([np.ones(r), 1.0 / problem.contraction.sizes, np.ones(1)])
     return gradients * (factors / problem.target_size**2)
 
 
@@ -243,7 +244,7 @@ def _norm_in_units(
     """Norm of a gradient over all blocks, in the same units."""
     readout = [parameters.A, parameters.c]
     if parameters.D is not None:
-        readout.append(parameters.D / problem.input_sizes)
+        readout.append(parameters.D / problem.contraction.sizes)
     sizes = [_norm(block) / problem.target_size for block in readout]
     sizes += [_norm(block) / problem.target_size**2 for block in (of_h, of_u)]
     sizes.append(_norm(in_units(problem, parameters.hidden_layer)))
@@ -263,8 +264,8 @@ def relative_size(problem: ElmanProblem, objective: float, gradient: Array) -> f
 
 def _count_kinks(problem: ElmanProblem, u: Array) -> int:
     """The number of pre-activations at a kink of a piecewise linear activation."""
-    kernel = getattr(problem.sigma, "kernel", None)
-    return int((u == 0.0).sum()) if kernel is not None and kernel[0] == 0 else 0
+    is_kinked = problem.sigma.kernel[0] == kernels.PIECEWISE_LINEAR
+    return int((u == 0.0).sum()) if is_kinked else 0
 
 
 def _norm(array: Array) -> float:

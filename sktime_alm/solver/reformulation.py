@@ -142,14 +142,13 @@ class ElmanProblem:
         """Root of the mean variance of the columns of Y; 1 if they are constant."""
         observed = np.delete(self.Y, self.missing, axis=0)
         # the mean is a readout bias away
-        size = float(np.sqrt(observed.var(axis=0).mean()))
-        return size if size > 0.0 else 1.0
-
-    @cached_property
-    def input_sizes(self) -> Array:
-        """Root mean square of each column of X; 1 if it is 0."""
-        sizes = np.sqrt(np.mean(self.X**2, axis=0))
-        return np.where(sizes > 0.0, sizes, 1.0)
+        sizes = _sizes(observed - observed.mean(axis=0))
+        varies = np.ptp(observed, axis=0) > 0.0
+        if not varies.any():
+            return 1.0
+        largest = float(sizes[varies].max())
+        squares = np.where(varies, sizes / largest, 0.0) ** 2
+        return largest * float(np.sqrt(squares.mean()))
 
     @property
     def n_skip(self) -> int:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray
 from sktime_alm.solver.curvature import Piece, States, regressors, rollout_on, sensitivities_at
-from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import Certificate, certify, in_units
 from sktime_alm.solver.reformulation import ElmanProblem, Point
 from sktime_alm.solver.rim import Rim
@@ -59,8 +60,7 @@ def find_kinks(problem: ElmanProblem, u: Array, tolerance: float) -> BoolArray:
 
     Units that are never on are left out: they stay as they are, at slope 0 or the leaky one.
     """
-    kernel = getattr(problem.sigma, "kernel", None)
-    if kernel is None or kernel[0] != 0:
+    if problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR:
         return np.zeros(u.shape, bool)
     size = np.sqrt(np.mean(u * u))
     is_alive = u.max(axis=0) > tolerance * size
@@ -79,7 +79,7 @@ class _Search:
     ) -> None:
         self.problem, self.parameters, self.at_kink = problem, parameters, at_kink
         self.index = np.flatnonzero(at_kink)
-        self.least = float(problem.sigma.kernel[1])  # type: ignore[attr-defined]
+        self.least = float(problem.sigma.kernel[1])
         nothing = np.zeros(at_kink.shape)
         u, h = rollout_on(problem, parameters.hidden_layer, Piece(at_kink, nothing))
         u[at_kink] = 0.0

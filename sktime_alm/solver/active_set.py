@@ -21,6 +21,7 @@ from sktime_alm.solver.accelerated import accelerated_steps
 from sktime_alm.solver.curvature import Piece, expand
 from sktime_alm.solver.execution import time_is_up
 from sktime_alm.solver.kink_program import Local, Restoration, Step, newton_step
+from sktime_alm.solver.optimality import relative_size
 from sktime_alm.solver.reduced import Trial, gradient_of, iterate_at
 from sktime_alm.solver.reformulation import ElmanProblem
 from sktime_alm.solver.secants import LimitedMemory
@@ -40,7 +41,7 @@ _ENOUGH, _GOOD, _EXACT = 0.05, 0.5, 0.9
 _MAX_STALLS, _BURST, _UNTRUSTED = 3, 200, 0.1
 # Networks whose largest sensitivity times sqrt(R), in the metric, is above this at the start are
 # not near any KKT point: a step moves hundreds of units over their kinks.
-_CHAOTIC = 5e4
+_CHAOTIC = 1e4
 # kinks in a quadratic program, beside a third as many as there are weights
 _N_NEAR = 100
 _MOST_WEIGHTS = 1_000
@@ -116,6 +117,9 @@ def finish(
     nothing = Outcome(
         trial, *Piece.at(problem, trial.u), np.zeros((len(trial.u[0]),) * 2), Ending.TOO_LARGE
     )
+    slope = relative_size(problem, trial.objective, gradient_of(problem, trial))
+    if slope <= tolerance:
+        return nothing._replace(ending=Ending.STATIONARY, residual=slope)
     if trial.hidden_layer.size > _MOST_WEIGHTS:
         return nothing
     if problem.contraction.has_scaling:

@@ -9,7 +9,8 @@ coordinates in which the bound on W is no bound (``contraction``).
 When that has come to rest, relaxation looks further: with the multipliers dropped the
 same feasible point is *not* stationary for the augmented Lagrangian. Some sweeps there
 trade feasibility for fit, and the weights that they end with are a new start, which is
-kept if it leads to a smaller R.
+kept if it leads to a smaller R. In the end Newton steps hold units on their kinks
+(``active_set``).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.accelerated import accelerated_steps
+from sktime_alm.solver.active_set import finish
 from sktime_alm.solver.bcd import sweep
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.network import ElmanParameters
@@ -34,9 +36,10 @@ from sktime_alm.solver.reduced import (
     penalty_of,
 )
 from sktime_alm.solver.reformulation import ElmanProblem
-from sktime_alm.solver.result import Step
+from sktime_alm.solver.result import IMPROVEMENT, Step
 from sktime_alm.solver.secants import LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings
+from sktime_alm.solver.subgradients import certify_network
 
 # Multiples of the first objective and gradient above which the gradient is that of a cliff:
 # the recurrence is unstable there, and fits noise by its sensitivity.
@@ -55,6 +58,11 @@ _HORIZON = 10
 # how far it goes from the best point towards what the sweeps found
 _SHARES = 1.0, 0.5, 0.25
 
+# The finish may cost so many times what came before, or so many evaluations of R if that is more,
+# and goes to a share of the tolerance, though not below rounding.
+_FINISH_WORK, _LEAST_WORK = 8.0, 1_000.0
+_FINISH_TOLERANCE, _ROUNDING = 0.1, 1e-9
+
 
 class Stage(NamedTuple):
     """What an outer iteration of a descent did, and where it ended."""
@@ -68,7 +76,52 @@ class Stage(NamedTuple):
 def steps(
     problem: ElmanProblem, initial: ElmanParameters, settings: SafeguardedSettings
 ) -> Iterator[Step]:
-    """The outer iterations, until nothing is left that lowers R.
+    """The outer iterations, until nothing is left that lowers R; the last one is the finish."""
+    if not settings.active_set:
+        yield from _descents(problem, initial, settings)
+        return
+    n_evaluations, objectives = 0, []
+    for step in _descents(problem, initial, settings):
+        yield step
+        n_evaluations += step.n_sweeps
+        objectives.append(step.lagrangian)
+        if _is_to_finish(objectives, settings):
+            break
+    best = evaluate(problem, step.point.parameters.hidden_layer) if objectives else None
+    if best is not None:
+        yield _finish(problem, best, settings, n_evaluations)
+
+
+def _is_to_finish(objectives: list[float], settings: SafeguardedSettings) -> bool:
+    """Whether one more iteration is left, or about to be denied for want of progress."""
+    if len(objectives) == settings.max_iter - 1:
+        return True
+    if settings.patience is None or len(objectives) < settings.patience:
+        return False
+    before, now = objectives[-settings.patience], objectives[-1]
+    return now > IMPROVEMENT * before
+
+
+def _finish(
+    problem: ElmanProblem, best: Trial, settings: SafeguardedSettings, n_evaluations: int
+) -> Step:
+    """Newton steps for at most a multiple of what was spent, and the multipliers at the kinks."""
+    outcome = finish(
+        problem,
+        best,
+        tolerance=max(_FINISH_TOLERANCE * settings.tolerance, _ROUNDING),
+        max_work=max(_FINISH_WORK * n_evaluations, _LEAST_WORK),
+    )
+    best, n_steps = outcome.trial, outcome.n_steps
+    _, point, multipliers = certify_network(problem, best.point.parameters, settings.tolerance)
+    penalty, R = penalty_of(problem, best), best.objective
+    return Step(point, multipliers, penalty, R, n_steps, "newton", R)
+
+
+def _descents(
+    problem: ElmanProblem, initial: ElmanParameters, settings: SafeguardedSettings
+) -> Iterator[Step]:
+    """Descents and relaxations, until nothing is left that lowers R.
 
     A descent that came to rest is begun anew, with nothing of what it had learned, until that
     gains nothing either. One that rests above the network without hidden units, as from chaotic

@@ -18,7 +18,7 @@ from sktime_alm.solver.subgradients import certify_network
 TOLERANCE = 1e-6
 
 
-def synthetic(T=60, r=3, n=2, m=2, activation="relu", alpha=0.05, seed=0, **options):
+def synthetic(T=60, r=3, n=2, m=2, activation="relu", alpha=0.3, seed=0, **options):
     y, X, _ = make_elman(T, n, m, r, 0.6, 0.1, standardize=True, random_state=seed)
     penalties = Regularization.scaled(alpha, n, r, m, l2_preactivation=1e-6)
     return ElmanProblem(X.to_numpy(), y.to_numpy(), penalties, activation, **options)
@@ -301,7 +301,7 @@ def test_units_of_the_data_make_no_difference(activation):
 
 def test_the_default_method_ends_with_it():
     problem = synthetic(seed=1)
-    found = train(problem.X, problem.Y, 3, alpha=0.05, random_state=0)
+    found = train(problem.X, problem.Y, 3, alpha=0.3, random_state=0)
     assert found.history[-1].phase == "newton"
     assert found.certificate.is_kkt and found.certificate.n_kinks
     assert isinstance(found.parameters, ElmanParameters)

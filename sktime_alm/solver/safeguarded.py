@@ -97,8 +97,8 @@ def steps(
         is_better = found is not None and found.objective < best.objective
         best = found if found is not None and is_better else best
         yield _step(problem, best, "relax", n_sweeps)
-        if is_better:
-            best = yield from _to_rest(problem, best, best, settings)
+    if settings.n_relaxations:
+        yield from _to_rest(problem, best, best, settings)
 
 
 def _to_rest(

@@ -223,7 +223,6 @@ def test_table_2_presets():
 @pytest.mark.parametrize(
     ("name", "value", "error"),
     [
-        ("method", "newton", ValueError),
         ("inner_stop", "never", ValueError),
         ("max_iter", 0, ValueError),
         ("max_iter", 2.5, TypeError),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sktime_alm import ALMElmanForecaster
-from sktime_alm.solver import ELU, LeakyReLU, ReLU, Smooth, Status, Tanh, scalar, train
+from sktime_alm.solver import ELU, LeakyReLU, ReLU, Smooth, Tanh, scalar, train
 from sktime_alm.solver.activations import get_activation, scalar_objective
 from tests.conftest import log_floats
 

@@ -120,19 +120,26 @@ import numpy as np
 from sktime_alm.solver import train
 
 seen = []
-own = lambda number, frame: seen.append(number)
+
+def own(number, frame):
+    seen.append(number)
+
 signal.signal(signal.SIGINT, own)
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(50, 2)), rng.normal(size=(50, 1))
-kill = lambda record: os.kill(os.getpid(), signal.SIGINT)
-result = train(X, Y, 3, random_state=0, max_iter=2, callback=kill)
+
+def kill(record):
+    os.kill(os.getpid(), signal.SIGINT)
+    return record.iteration == 2
+
+result = train(X, Y, 3, random_state=0, alpha=1e-3, tolerance=0.0, callback=kill)
 assert signal.getsignal(signal.SIGINT) is own
 print(result.status.name, len(seen))
 """
 
 
 def test_a_handler_of_the_users_stays_in_place():
-    assert run_python(OWN_HANDLER) == "MAX_ITER 2\n"
+    assert run_python(OWN_HANDLER) == "CALLBACK 2\n"
 
 
 JOBS = """
@@ -165,6 +172,52 @@ print(max(n_threads), len(set(digests)))
 
 def test_the_number_of_jobs_changes_no_bit_where_blas_may_have_threads():
     assert run_python(JOBS).split()[1] == "1"
+
+
+OVERLAP = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+from sktime_alm.solver import train
+
+rng = np.random.default_rng(0)
+X, Y = rng.normal(size=(50, 2)), rng.normal(size=(50, 1))
+
+def blas():
+    return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+
+def held(began, may_end):
+    def callback(record):
+        seen.append(blas())
+        began.set()
+        may_end.wait(60)
+    return callback
+
+def overlap(order):
+    events = [(Event(), Event()) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        fits = []
+        for began, may_end in events:
+            fits.append(pool.submit(train, X, Y, 3, max_iter=1, callback=held(began, may_end)))
+            began.wait(60)
+        for i in order:
+            events[i][1].set()
+            fits[i].result()
+
+seen, before = [], blas()
+train(X, Y, 3, max_iter=1)
+overlap((0, 1))
+overlap((1, 0))
+with threadpool_limits(before[0], user_api="blas"):  # the user's own limit, of this thread
+    overlap((0, 1))
+assert blas() == before
+print({tuple(numbers) for numbers in seen} == {tuple(1 for _ in before)})
+"""
+
+
+def test_fits_that_overlap_in_threads_have_one_blas_thread_and_leave_blas_as_it_was():
+    assert run_python(OVERLAP) == "True\n"
 
 
 LONG = {"max_iter": 10**6, "tolerance": 0.0, "patience": None}

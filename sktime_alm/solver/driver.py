@@ -71,7 +71,7 @@ def _run(
 ) -> ALMResult:
     start = problem.feasible_point(initial)
     best, objective = initial, problem.objective_at(start)
-    last = Step(start, adjoint_multipliers(problem, start), np.nan, objective)
+    last = Step(start, adjoint_multipliers(problem, start), 0.0, objective)
     certificate = certify(problem, *last[:2], settings.tolerance)
     history: list[IterationRecord] = []
     status: Status | None = None

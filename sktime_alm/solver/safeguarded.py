@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -118,7 +119,7 @@ class _Search:
     @property
     def _is_over(self) -> bool:
         """Whether the last iteration is left, which is the finish's."""
-        return len(self.objectives) >= self.settings.max_iter - 1 or time_is_up()
+        return len(self.objectives) >= max(self.settings.max_iter - 1, 1) or time_is_up()
 
     def _to_rest(self) -> Generator[Step, None, Status]:
         """Rounds begun anew, with nothing of what was learned, until one gains nothing."""
@@ -133,13 +134,13 @@ class _Search:
         return Status.AT_REST
 
     def _descend(self, start: Trial, max_stages: int) -> Iterator[Step]:
+        if self._is_over:
+            return
         iterate = iterate_at(self.problem, start.hidden_layer)
-        stages = descend(self.problem, iterate, self.settings)
-        for _ in range(max(max_stages, 1)):
-            stage = None if self._is_over else next(stages, None)
-            if stage is None:
-                return
+        for stage in islice(descend(self.problem, iterate, self.settings), max(max_stages, 1)):
             yield self._step(stage.iterate.trial, stage.phase, stage.n_steps)
+            if self._is_over:
+                return
 
     def _step(self, found: Trial, phase: str, n_steps: int) -> Step:
         """At a feasible point L is R, whatever the multipliers."""
@@ -273,7 +274,8 @@ def _relaxed(
     starts = (best.hidden_layer + share * (hidden_layer - best.hidden_layer) for share in _SHARES)
     iterates = (iterate_at(problem, problem.contraction.nearest(s), steepest) for s in starts)
     iterate = next((found for found in iterates if found is not None), None)
-    for stage in descend(problem, iterate, settings, steepest):
+    stages = descend(problem, iterate, settings, steepest)
+    for stage in islice(stages, max(settings.max_iter // 3, 1)):
         iterate, n_sweeps = stage.iterate, n_sweeps + stage.n_steps
         within_reach = iterate.objective - _HORIZON * stage.decrease
         if stage.phase != "alm" or within_reach >= best.objective:

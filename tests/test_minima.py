@@ -44,9 +44,11 @@ def fold(M, gradient_of_W=None):
     if gradient_of_W is None:
         return (left * f) @ right
     inner = left.T @ gradient_of_W @ right.T
-    slopes = np.diag((1.0 + (s / BOUND) ** 2) ** -1.5)
-    differences = s[:, None] - s + np.eye(len(s))
-    even = (f[:, None] - f) / differences + slopes
+    differences = s[:, None] - s
+    is_one = np.abs(differences) <= 1e-7 * (s[:, None] + s)
+    slopes = np.outer((1.0 + (s / BOUND) ** 2) ** -1.5, np.ones(len(s)))
+    quotients = (f[:, None] - f) / np.where(is_one, 1.0, differences)
+    even = np.where(is_one, slopes, quotients)
     odd = (f[:, None] + f) / np.maximum(s[:, None] + s, 1e-300)
     mapped = 0.5 * even * (inner + inner.T) + 0.5 * odd * (inner - inner.T)
     return left @ mapped @ right
@@ -79,7 +81,7 @@ def lbfgsb(problem, initial):
         return problem.objective_at(point), slope
 
     start = np.concatenate([array.ravel() for array in arrays])
-    options = {"maxiter": 20_000, "maxfun": 25_000, "maxcor": 20, "ftol": 1e-13, "gtol": 1e-8}
+    options = {"maxiter": 2_000, "maxfun": 2_500, "maxcor": 20, "ftol": 1e-13, "gtol": 1e-8}
     return minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=options).fun
 
 

@@ -118,8 +118,9 @@ class _Search:
 
     @property
     def _is_over(self) -> bool:
-        """Whether the last iteration is left, which is the finish's."""
-        return len(self.objectives) >= max(self.settings.max_iter - 1, 1) or time_is_up()
+        """Whether no iteration is left but that of the finish."""
+        n_left = self.settings.max_iter - len(self.objectives) - self.settings.active_set
+        return n_left <= 0 < len(self.objectives) or time_is_up()
 
     def _to_rest(self) -> Generator[Step, None, Status]:
         """Rounds begun anew, with nothing of what was learned, until one gains nothing."""

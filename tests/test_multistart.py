@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 2)), RNG.normal(size=(30, 1))
 # three steps from every start: so few that none has arrived anywhere
 FAST = {"max_iter": 3, "max_inner_iter": 3, "active_set": False, "n_relaxations": 0}
-METHODS = [SafeguardedSettings(**FAST), ALMSettings(**FAST)]
+METHODS = [SafeguardedSettings(**FAST), ALMSettings(max_iter=3, max_inner_iter=3)]
 
 
 def test_the_best_start_is_returned_with_the_outcome_of_each():

@@ -107,7 +107,8 @@ def test_the_objective_never_rises_and_is_that_of_the_network(
     assert all(np.isfinite(objectives))
     assert all(b <= a * (1.0 + 1e-12) for a, b in pairwise(objectives))
     assert result.objective == pytest.approx(problem.objective(result.parameters), rel=1e-12)
-    assert result.certificate.relative_feasibility <= 1e-12
+    # but for pre-activations so near to a kink that they count as 0
+    assert result.certificate.relative_feasibility <= 1e-3 * settings.tolerance
 
 
 @pytest.mark.parametrize("polished", [True, False])

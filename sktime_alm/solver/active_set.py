@@ -60,7 +60,7 @@ class Ending(Enum):
     SLOW = "Many steps lowered neither the objective nor the residual by much."
     CHAOTIC = "The network is chaotic: its kinks lie too close to each other."
     TOO_LARGE = "The network has too many weights for second derivatives."
-    SCALED = "W is on its bound in the diagonal norm, which the finish cannot hold."
+    SCALED = "The bound is one in the diagonal norm, which Newton steps cannot hold."
 
 
 class Outcome(NamedTuple):
@@ -113,24 +113,29 @@ def finish(
         R of its trial is never above that of the given one. It ends early where the time of the
         fit is up.
     """
-    shape = trial.hidden_layer.shape
-    nothing = Outcome(
-        trial, *Piece.at(problem, trial.u), np.zeros((len(trial.u[0]),) * 2), Ending.TOO_LARGE
-    )
+    budget = _Budget(problem, trial.hidden_layer.shape, max_steps, max_work)
     slope = relative_size(problem, trial.objective, gradient_of(problem, trial))
-    if slope <= tolerance:
-        return nothing._replace(ending=Ending.STATIONARY, residual=slope)
-    if trial.hidden_layer.size > _MOST_WEIGHTS:
-        return nothing
-    if problem.contraction.has_scaling:
-        return nothing._replace(ending=Ending.SCALED)
-    budget = _Budget(problem, shape, max_steps, max_work)
-    if budget.is_spent:
-        return nothing._replace(ending=Ending.SPENT)
+    ending = _needless(problem, trial, budget, slope <= tolerance)
+    if ending is not None:
+        r, piece = len(trial.hidden_layer), Piece.at(problem, trial.u)
+        return Outcome(trial, *piece, np.zeros((r, r)), ending, slope)
     if steepest is None:
         steepest = _STEEPEST * max(trial.objective, _steepness(problem, trial))
     with np.errstate(all="ignore"):
         return _Finish(problem, trial, tolerance, steepest, budget).run()
+
+
+def _needless(
+    problem: ElmanProblem, trial: Trial, budget: _Budget, is_stationary: bool
+) -> Ending | None:
+    """Why not even a first step is taken."""
+    if is_stationary:
+        return Ending.STATIONARY
+    if trial.hidden_layer.size > _MOST_WEIGHTS:
+        return Ending.TOO_LARGE
+    if problem.contraction.has_scaling:
+        return Ending.SCALED
+    return Ending.SPENT if budget.is_spent else None
 
 
 class _Budget:

@@ -59,7 +59,6 @@ class Local:
             H, g, rows = Z.T @ (H @ Z), g @ Z, rows @ Z
         self.H, self.g, self.rows = H, g, rows
         values, self.V = eigh(H, check_finite=False, driver="evd")
-        self.n_negative = int((values < 0).sum())
         self.curvature = np.maximum(np.abs(values), 1e-8 * np.abs(values).max())
         self.g_along, self.rows_along = g @ self.V, rows @ self.V
         u = np.abs(model.states.u.flat[model.units])

@@ -52,7 +52,7 @@ class Local:
         self.recurrence = np.zeros((r, r))
         self.tangent: Array | None = None
         H, g, rows = model.hessian, model.gradient, model.rows
-        if problem.contraction.is_bounded:
+        if problem.contraction.is_bounded and not problem.contraction.has_scaling:
             H = self._hold_rim(near_rim, H)
         if self.tangent is not None:
             Z = self.tangent

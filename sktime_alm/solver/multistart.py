@@ -207,7 +207,7 @@ def train(
             f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
         )
     seeds = seed_sequence(random_state).spawn(n_init)
-    with limited():
+    with limited(method.max_seconds):
         outcomes = _outcomes(
             problem, method, initialization, initial, seeds, n_jobs, callback, int(hidden_size)
         )

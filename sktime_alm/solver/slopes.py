@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 
 _compiled = njit(cache=True, nogil=True)
@@ -89,15 +90,17 @@ def row_norms(rows: Array) -> Array:
 def _newton_direction(Q: Array, v: Array, free: IntArray) -> Array:
     """The solution of Q d = v over the free entries."""
     size, trace = len(free), 0.0
-    matrix, rhs = np.empty((size, size)), np.empty(size)
+    matrix, rhs = np.empty((size, size)), np.empty((size, 1))
     for i in range(size):
-        rhs[i] = v[free[i]]
+        rhs[i, 0] = v[free[i]]
         trace += Q[free[i], free[i]]
         for j in range(size):
             matrix[i, j] = Q[free[i], free[j]]
     for i in range(size):
         matrix[i, i] += _RIDGE * trace / size + 1e-300
-    return np.linalg.solve(matrix, rhs).astype(np.float64)
+    # where the ridge is rounding beside the largest entries the right side is a direction as well
+    kernels.cholesky_solve(matrix, rhs)
+    return rhs[:, 0]
 
 
 @_compiled

@@ -87,14 +87,15 @@ class SafeguardedSettings(Settings):
     active_set : bool, default=True
         Finish by Newton steps that hold units on their kinks and W on its bound, where they can
         be had for about what the descent took.
-    n_relaxations : int, default=3
+    n_relaxations : int, default=8
         How often to leave the point where the descent came to rest by sweeps without
-        multipliers, in search of a smaller objective. Each takes about as long as the descent.
+        multipliers, in search of a smaller objective. Each takes about as long as the descent, if
+        it is worth it: most are given up early.
     """
 
     polish: bool = True
     active_set: bool = True
-    n_relaxations: int = 3
+    n_relaxations: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,13 +13,13 @@ jax.config.update("jax_enable_x64", True)
 from jax_sysid.models import Model
 
 
-def state_fcn(x, u, weights):
-    A, B, _, W1, W2, W3, b1, b2, *_ = weights
+def state_fcn(x, u, params):
+    A, B, _, W1, W2, W3, b1, b2, *_ = params
     return A @ x + B @ u + W3 @ jax.nn.sigmoid(W1 @ x + W2 @ u + b1) + b2
 
 
-def output_fcn(x, u, weights):
-    C, (W4, W5, b3, b4) = weights[2], weights[8:]
+def output_fcn(x, u, params):
+    C, (W4, W5, b3, b4) = params[2], params[8:]
     return C @ x + W5 @ jax.nn.sigmoid(W4 @ x + b3) + b4
 
 

@@ -16,8 +16,8 @@ from unittest.mock import patch
 import numpy as np
 from tqdm.auto import tqdm
 
+from benchmark_utils.problems import DATA_SEED, SYNTHETIC_500
 from journal import append_run, read_runs, task_of
-from problems import DATA_SEED, SYNTHETIC_500
 from reproduction.published import INITIALIZATIONS
 from sktime_alm.datasets import load_paper_sp500, make_elman
 from sktime_alm.solver import (

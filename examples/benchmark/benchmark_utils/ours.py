@@ -1,0 +1,58 @@
+"""Our solvers, watched: every network that they evaluate and would keep counts, as for rivals."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
+from unittest.mock import patch
+
+from benchmark_utils.compiled import UNLIMITED, Record
+from sktime_alm.solver import ALMSettings, ElmanParameters, ElmanProblem, reduced, solve
+
+
+def safeguarded(
+    problem: ElmanProblem, initial: ElmanParameters, record: Record, **settings: object
+) -> None:
+    """The default method, without a limit on its iterations."""
+    settings = ALMSettings(max_iter=UNLIMITED, patience=None, **settings)
+    with _watched(record):
+        found = solve(problem, initial, settings)
+    record(found.objective, lambda: found.parameters)
+
+
+class _Watched(ElmanProblem):
+    """A problem that reports every network of which it is asked for R."""
+
+    def objective(self, parameters: ElmanParameters) -> float:
+        value = super().objective(parameters)
+        self.record(value, lambda: parameters)
+        return value
+
+
+def paper(problem: ElmanProblem, initial: ElmanParameters, record: Record) -> None:
+    """Algorithm 3.1 with default settings; R is known once an outer iteration."""
+    given = {item.name: getattr(problem, item.name) for item in fields(problem) if item.init}
+    watched = _Watched(**given)
+    object.__setattr__(watched, "record", record)
+    solve(watched, initial, ALMSettings("paper", max_iter=UNLIMITED, patience=None))
+
+
+@contextmanager
+def _watched(record: Record) -> Iterator[None]:
+    """Report every gradient that a module of the solver asks for."""
+    differentiate = reduced.differentiate
+
+    def watched(*arguments, **options):
+        found = differentiate(*arguments, **options)
+        if found is not None:
+            record(found.objective, lambda: found.trial.point.parameters)
+        return found
+
+    with ExitStack() as stack:
+        for name, module in list(sys.modules.items()):
+            is_user = getattr(module, "differentiate", None) is differentiate
+            if name.startswith("sktime_alm.solver.") and is_user:
+                stack.enter_context(patch.object(module, "differentiate", watched))
+        yield

@@ -43,6 +43,7 @@ ORDER = [
     "plotting",
     "datasets._loaders",
     "datasets._synthetic",
+    "datasets._systems",
     "datasets",
     "",
 ]
@@ -56,6 +57,7 @@ ELSEWHERE = {
         "plotting",
         "datasets._loaders",
         "datasets._synthetic",
+        "datasets._systems",
     },
     "sktime": {"forecaster", "evaluation"},
     "numba": {"solver.kernels"},

@@ -105,13 +105,14 @@ class ARX:
             u, y = record.u - self.mean_u, record.y - self.mean_y
             lagged = [y[order - i : len(y) - i] for i in range(1, order + 1)]
             lagged += [column[order - i : len(y) - i] for column in u.T for i in range(order + 1)]
-            rows.append(np.column_stack(lagged))
+            rows.append(np.column_stack([*lagged, np.ones(len(y) - order)]))
             targets.append(y[order:])
         Z, target = np.vstack(rows), np.concatenate(targets)
         ridge = 1e-8 * np.trace(Z.T @ Z) / Z.shape[1] * np.eye(Z.shape[1])
         weights = np.linalg.solve(Z.T @ Z + ridge, Z.T @ target)
         self.denominator = np.concatenate([[1.0], -weights[:order]])
-        self.numerators = weights[order:].reshape(-1, order + 1)
+        self.numerators = weights[order:-1].reshape(-1, order + 1)
+        self.offset = weights[-1]
 
     def simulate(self, tests: Sequence[Test]) -> list[np.ndarray]:
         return [self._run(*test) for test in tests]
@@ -119,7 +120,7 @@ class ARX:
     def _run(self, u: np.ndarray, first: np.ndarray) -> np.ndarray:
         columns = (u - self.mean_u).T
         pairs = zip(self.numerators, columns, strict=True)
-        driven = sum(lfilter(weights, 1.0, column) for weights, column in pairs)
+        driven = self.offset + sum(lfilter(weights, 1.0, column) for weights, column in pairs)
         n = len(first)
         state = lfiltic([1.0], self.denominator, (first - self.mean_y)[::-1])
         with np.errstate(over="ignore", invalid="ignore"):

@@ -45,7 +45,6 @@ class Elman(nn.Module):
 
     def __init__(self, problem: ElmanProblem, initial: ElmanParameters) -> None:
         super().__init__()
-        torch.set_default_dtype(torch.float64)
         self.penalties, self.radius = problem.regularization, problem.max_recurrence
         self.activation = problem.activation if isinstance(problem.activation, str) else "relu"
         n, m = problem.n_inputs, problem.n_outputs

@@ -36,7 +36,7 @@ from sktime_alm.selection import (
 from sktime_alm.solver import ALMResult, ElmanParameters, Regularization, Status, train
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.network import rollout
 from sktime_alm.solver.result import Callback
 
 # the largest spectral norm of W of the safeguarded method: the state forgets within a few

@@ -55,7 +55,7 @@ from sktime_alm.solver._validation import (
 from sktime_alm.solver.activations import Activation, get_activation
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.result import Callback
-from sktime_alm.solver.training import n_threads, seed_sequence
+from sktime_alm.solver.multistart import n_threads, seed_sequence
 
 # an update by a smaller share of the rows goes on for so many outer iterations at most: the
 # networks hardly change, and the next one goes on from there

@@ -12,7 +12,7 @@ from sktime_alm.datasets import (
     make_tanks,
 )
 from sktime_alm.solver.activations import get_activation
-from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.network import rollout
 
 MONTHS = pd.period_range("1973-02", "2009-06", freq="M")
 

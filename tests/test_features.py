@@ -5,7 +5,7 @@ import pytest
 
 from sktime_alm.features import InputLayout, Standardizer, lag_matrix, trailing_mean
 from sktime_alm.solver import ELU, ReLU
-from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.network import rollout
 from sktime_alm.solver.initialization import initialize
 
 

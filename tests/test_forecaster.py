@@ -22,7 +22,7 @@ from sktime_alm import ALMElmanForecaster
 from sktime_alm.datasets import load_sp500_volatility
 from sktime_alm.features import Standardizer, change_units
 from sktime_alm.solver import ElmanParameters, ReLU, Status, train
-from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.network import rollout
 from sktime_alm.solver.initialization import initialize
 from tests.conftest import record_training
 

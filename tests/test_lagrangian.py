@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.lagrangian import (
     Multipliers,
     augmented_lagrangian,

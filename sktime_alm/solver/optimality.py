@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.lagrangian import Multipliers, gradient, objective_gradient
 from sktime_alm.solver.reformulation import ElmanProblem, Point
 

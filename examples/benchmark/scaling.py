@@ -39,7 +39,7 @@ import pandas as pd
 from benchmark_utils.compiled import Stopped, lbfgs
 from benchmark_utils.ours import safeguarded
 from benchmark_utils.problems import Problem, teacher
-from sktime_alm.solver import ALMSettings, ElmanProblem, Regularization, solve
+from sktime_alm.solver import ElmanProblem, Regularization, SafeguardedSettings, solve
 from sktime_alm.solver.bcd import sweep
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import Multipliers
@@ -145,7 +145,7 @@ def arrays_at_peak(n_samples: int, hidden_size: int) -> float:
     problem, initial = specification.build(), specification.initial(0)
     # what is resident, on Linux: the building of the problem peaked above it
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    solve(problem, initial, ALMSettings(max_iter=2, max_inner_iter=5))
+    solve(problem, initial, SafeguardedSettings(max_iter=2, max_inner_iter=5))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return (peak - before) / (8.0 * n_samples * hidden_size)
 

@@ -6,7 +6,7 @@ from sktime_alm.solver import ElmanProblem, Regularization, train
 from sktime_alm.solver.bcd import sweep
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import Multipliers
-from sktime_alm.solver.reduced import differentiate, evaluate
+from sktime_alm.solver.reduced import evaluate, gradient_of
 
 
 class Pieces:
@@ -30,7 +30,7 @@ class Pieces:
         evaluate(self.problem, self.hidden_layer)
 
     def time_gradient(self, shape):
-        differentiate(self.problem, self.trial)
+        gradient_of(self.problem, self.trial)
 
     def time_sweep(self, shape):
         sweep(self.problem, self.point, self.none, 1.0, 1e-5)

@@ -13,7 +13,7 @@ from scipy.optimize import least_squares, minimize
 
 from benchmark_utils.smooth_ball import coordinates_of, place_of
 from sktime_alm.solver import ElmanParameters, ElmanProblem
-from sktime_alm.solver.reduced import Trial, differentiate, iterate_at
+from sktime_alm.solver.reduced import Trial, evaluate, gradient_of
 
 Record = Callable[[float | None, Callable[[], ElmanParameters]], None]
 
@@ -37,20 +37,17 @@ def lbfgs(problem: ElmanProblem, initial: ElmanParameters, record: Record) -> No
     def objective_and_gradient(weights):
         place = place_of(weights[:k].reshape(shape).copy(), radius)
         readout = weights[k:].reshape(problem.n_outputs, -1).copy()
-        u, h = problem.rollout_of(place.hidden_layer)
-        errors = problem.errors(readout, h)
-        objective = problem.objective_of(place.hidden_layer, readout, errors, u)
-        trial = Trial(place.hidden_layer, readout, u, h, errors, objective)
-        iterate = differentiate(problem, trial) if np.isfinite(objective) else None
-        if iterate is None:
+        trial = _trial(problem, place.hidden_layer, readout)
+        gradient = gradient_of(problem, trial)
+        if not np.isfinite(trial.objective) or not np.isfinite(gradient).all():
             return wall, np.zeros_like(weights)
-        record(objective, lambda: trial.point.parameters)
+        record(trial.objective, lambda: trial.point.parameters)
         slope = ridge * readout
-        scaled = (2.0 / problem.n_observed) * errors
-        slope[:, :r] -= np.dot(scaled.T, h)
+        scaled = (2.0 / problem.n_observed) * trial.errors
+        slope[:, :r] -= np.dot(scaled.T, trial.h)
         slope[:, r:] -= np.dot(scaled.T, problem.skip)
-        gradient = place.pull_back(iterate.gradient)
-        return objective, np.concatenate([gradient.ravel(), slope.ravel()])
+        gradient = place.pull_back(gradient)
+        return trial.objective, np.concatenate([gradient.ravel(), slope.ravel()])
 
     start = coordinates_of(initial.hidden_layer, radius)
     start = np.concatenate([start.ravel(), initial.readout.ravel()])
@@ -64,11 +61,12 @@ def variable_projection(problem: ElmanProblem, initial: ElmanParameters, record:
 
     def objective_and_gradient(weights):
         place = place_of(weights.reshape(shape).copy(), radius)
-        iterate = iterate_at(problem, place.hidden_layer)
-        if iterate is None:
+        trial = evaluate(problem, place.hidden_layer)
+        gradient = None if trial is None else gradient_of(problem, trial)
+        if gradient is None or not np.isfinite(gradient).all():
             return wall, np.zeros_like(weights)
-        record(iterate.objective, lambda: iterate.trial.point.parameters)
-        return iterate.objective, place.pull_back(iterate.gradient).ravel()
+        record(trial.objective, lambda: trial.point.parameters)
+        return trial.objective, place.pull_back(gradient).ravel()
 
     start = coordinates_of(initial.hidden_layer, radius).ravel()
     minimize(objective_and_gradient, start, jac=True, method="L-BFGS-B", options=_LBFGS)
@@ -99,14 +97,12 @@ def levenberg_marquardt(problem: ElmanProblem, initial: ElmanParameters, record:
 
     def residuals(weights):
         place, readout = unpack(weights)
-        u, h = problem.rollout_of(place.hidden_layer)
-        errors = problem.errors(readout, h)
-        objective = problem.objective_of(place.hidden_layer, readout, errors, u)
-        if not np.isfinite(objective):
+        trial = _trial(problem, place.hidden_layer, readout)
+        if not np.isfinite(trial.objective):
             return np.full(T * m + len(weights), wall)
-        record(objective, lambda: ElmanParameters.from_layers(place.hidden_layer, readout))
+        record(trial.objective, lambda: trial.point.parameters)
         shrunk = roots * np.concatenate([place.hidden_layer.ravel(), readout.ravel()])
-        return np.concatenate([-errors.ravel() / np.sqrt(T), shrunk])
+        return np.concatenate([-trial.errors.ravel() / np.sqrt(T), shrunk])
 
     def jacobian(weights):
         place, readout = unpack(weights)
@@ -126,6 +122,15 @@ def levenberg_marquardt(problem: ElmanProblem, initial: ElmanParameters, record:
     start = np.concatenate([start.ravel(), initial.readout.ravel()])
     tight = {"xtol": 1e-12, "ftol": 1e-12, "gtol": 1e-12, "max_nfev": UNLIMITED}
     least_squares(residuals, start, jacobian, method="lm", **tight)
+
+
+def _trial(problem: ElmanProblem, hidden_layer: np.ndarray, readout: np.ndarray) -> Trial:
+    """The rollout of all weights, with R."""
+    u, h = problem.rollout_of(hidden_layer)
+    errors = problem.errors(readout, h)
+    loss = float(np.vdot(errors, errors)) / problem.n_observed
+    objective = loss + problem.regularization.of_layers(hidden_layer, readout, u)
+    return Trial(hidden_layer, readout, u, h, errors, objective)
 
 
 def _sensitivities(

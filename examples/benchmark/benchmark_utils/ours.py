@@ -9,14 +9,21 @@ from dataclasses import fields
 from unittest.mock import patch
 
 from benchmark_utils.compiled import UNLIMITED, Record
-from sktime_alm.solver import ALMSettings, ElmanParameters, ElmanProblem, reduced, solve
+from sktime_alm.solver import (
+    ALMSettings,
+    ElmanParameters,
+    ElmanProblem,
+    SafeguardedSettings,
+    reduced,
+    solve,
+)
 
 
 def safeguarded(
     problem: ElmanProblem, initial: ElmanParameters, record: Record, **settings: object
 ) -> None:
     """The default method, without a limit on its iterations."""
-    settings = ALMSettings(max_iter=UNLIMITED, patience=None, **settings)
+    settings = SafeguardedSettings(max_iter=UNLIMITED, patience=None, **settings)
     with _watched(record):
         found = solve(problem, initial, settings)
     record(found.objective, lambda: found.parameters)
@@ -36,7 +43,7 @@ def paper(problem: ElmanProblem, initial: ElmanParameters, record: Record) -> No
     given = {item.name: getattr(problem, item.name) for item in fields(problem) if item.init}
     watched = _Watched(**given)
     object.__setattr__(watched, "record", record)
-    solve(watched, initial, ALMSettings("paper", max_iter=UNLIMITED, patience=None))
+    solve(watched, initial, ALMSettings(max_iter=UNLIMITED, patience=None))
 
 
 @contextmanager

@@ -22,8 +22,8 @@ from sktime_alm import ALMElmanForecaster
 from sktime_alm.datasets import load_sp500_volatility
 from sktime_alm.features import Standardizer, change_units
 from sktime_alm.solver import ElmanParameters, ReLU, Status, train
-from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.network import rollout
+from sktime_alm.solver.initialization import initialize
 from tests.conftest import record_training
 
 # the network alone, with a given penalty

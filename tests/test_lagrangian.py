@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.lagrangian import (
     Multipliers,
     augmented_lagrangian,
@@ -11,7 +12,6 @@ from sktime_alm.solver.lagrangian import (
     lipschitz_constants,
     update_multipliers,
 )
-from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reformulation import Point
 from tests import reference
 from tests.conftest import cases, make_case, named

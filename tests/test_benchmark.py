@@ -11,6 +11,7 @@ import pytest
 
 from benchmark_utils import compiled, ours
 from benchmark_utils.problems import BOUND, BOUNDED, PROBLEMS, Problem
+from benchmark_utils.recording import Stopped
 from benchmark_utils.smooth_ball import coordinates_of, place_of
 
 BENCHMARK = Path(__file__).parent.parent / "examples" / "benchmark"
@@ -33,7 +34,7 @@ class Watch:
         self.found.append((objective, parameters()))
         self.left -= 1
         if self.left == 0:
-            raise compiled.Stopped
+            raise Stopped
 
 
 def short(name):
@@ -85,7 +86,7 @@ def test_every_rival_reports_its_r_and_keeps_to_the_bound(name):
     start = problem.objective(initial)
     for rival, minimise in rivals.items():
         watch = Watch(problem, 30)
-        with suppress(compiled.Stopped):
+        with suppress(Stopped):
             minimise(problem, initial, watch)
         for objective, parameters in watch.found:
             assert np.linalg.norm(parameters.W, 2) <= BOUND * (1.0 + 1e-9), rival
@@ -111,7 +112,7 @@ def test_the_exact_jacobian_is_that_of_the_residuals(monkeypatch):
 def test_the_paper_reports_the_networks_whose_r_it_is():
     problem, initial = PROBLEMS["synthetic-10"].build(), PROBLEMS["synthetic-10"].initial(0)
     watch = Watch(problem, 5)
-    with pytest.raises(compiled.Stopped):
+    with pytest.raises(Stopped):
         ours.paper(problem, initial, watch)
     for objective, parameters in watch.found:
         assert objective == pytest.approx(problem.objective(parameters))

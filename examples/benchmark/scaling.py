@@ -36,9 +36,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmark_utils.compiled import Stopped, lbfgs
+from benchmark_utils.compiled import lbfgs
 from benchmark_utils.ours import safeguarded
 from benchmark_utils.problems import Problem, teacher
+from benchmark_utils.recording import Stopped
 from sktime_alm.solver import ElmanProblem, Regularization, SafeguardedSettings, solve
 from sktime_alm.solver.bcd import sweep
 from sktime_alm.solver.initialization import initialize

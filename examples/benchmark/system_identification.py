@@ -49,8 +49,18 @@ _SYSID = {"n_states": 4, "width": 8, "epochs": 1_000}
 
 # every model with the settings that it is chosen from
 CANDIDATES: dict[str, tuple[type, list[dict]]] = {
-    "Elman (ALM)": (Elman, [_ELMAN | {"activation": "elu"}]),
-    "Elman (ALM), lags": (Elman, [_LAGGED | {"activation": "elu"}]),
+    "Elman (ALM)": (
+        Elman,
+        [
+            _ELMAN | {"activation": activation, "max_recurrence": bound}
+            for activation in ("elu", "tanh")
+            for bound in (0.98, 0.999)
+        ],
+    ),
+    "Elman (ALM), lags": (
+        Elman,
+        [_LAGGED | {"activation": activation} for activation in ("elu", "tanh")],
+    ),
     "ARX": (ARX, [{"order": order} for order in (1, 2, 3, 4, 6, 8, 12, 16)]),
     "GRU (PyTorch)": (GRU, [{"hidden_size": size} for size in (8, 16, 32)]),
     "jax-sysid": (JaxSysid, [_SYSID | {"rho_th": rho} for rho in (1e-4, 1e-3, 1e-2)]),

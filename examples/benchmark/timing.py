@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark_utils.compiled import Stopped
+from benchmark_utils.recording import Stopped
 from sktime_alm.solver import ElmanParameters
 
 ROOT = Path(__file__).parents[2]

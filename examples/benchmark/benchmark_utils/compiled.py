@@ -1,30 +1,22 @@
 """The compiled rivals: SciPy's optimisers on our own compiled objective and gradient.
 
 Each is called with a problem, a start and ``record``, to which it reports every R that it knows
-with a function that gives the weights; ``record`` raises :class:`Stopped` when time is up.
+with a function that gives the weights; ``record`` raises ``Stopped`` when time is up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.optimize import least_squares, minimize
 
+from benchmark_utils.recording import UNLIMITED, Record
 from benchmark_utils.smooth_ball import coordinates_of, place_of
 from sktime_alm.solver import ElmanParameters, ElmanProblem
 from sktime_alm.solver.reduced import Trial, evaluate, gradient_of
 
-Record = Callable[[float | None, Callable[[], ElmanParameters]], None]
-
-UNLIMITED = 10**9
 _LBFGS = {"maxcor": 20, "maxiter": UNLIMITED, "maxfun": UNLIMITED, "ftol": 1e-15, "gtol": 1e-9}
 # what a line search is told where the network overflows, in units of the start's R
 _OVERFLOWN = 1e3
-
-
-class Stopped(Exception):
-    """The time is used up."""
 
 
 def lbfgs(problem: ElmanProblem, initial: ElmanParameters, record: Record) -> None:

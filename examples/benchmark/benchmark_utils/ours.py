@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from unittest.mock import patch
 
-from benchmark_utils.compiled import UNLIMITED, Record
+from benchmark_utils.recording import UNLIMITED, Record
 from sktime_alm.solver import (
     ALMSettings,
     ElmanParameters,

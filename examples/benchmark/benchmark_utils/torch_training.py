@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark_utils.compiled import Record, Stopped
+from benchmark_utils.recording import Record, Stopped
 from benchmark_utils.smooth_ball import Place, coordinates_of, place_of
 from sktime_alm.solver import ElmanParameters, ElmanProblem
 

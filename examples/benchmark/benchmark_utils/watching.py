@@ -9,8 +9,8 @@ import numpy as np
 from benchopt import BaseSolver
 from benchopt.stopping_criterion import StoppingCriterion
 
-from benchmark_utils.compiled import Stopped
 from benchmark_utils.problems import PROBLEMS
+from benchmark_utils.recording import Stopped
 from sktime_alm.solver import ElmanParameters
 
 # an evaluation of R at every iteration up to 20, then whenever their number has grown by a

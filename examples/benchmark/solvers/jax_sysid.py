@@ -16,7 +16,7 @@ import numpy as np
 from jax_sysid import _model
 from jax_sysid.models import Model
 
-from benchmark_utils.compiled import UNLIMITED
+from benchmark_utils.recording import UNLIMITED
 from benchmark_utils.watching import WatchedSolver
 from sktime_alm.solver import ElmanParameters
 

@@ -1,7 +1,7 @@
 """Ours: the default method."""
 
 from benchmark_utils import ours
-from benchmark_utils.compiled import UNLIMITED
+from benchmark_utils.recording import UNLIMITED
 from benchmark_utils.watching import WatchedSolver
 
 

@@ -70,17 +70,9 @@ def levenberg_marquardt(problem: ElmanProblem, initial: ElmanParameters, record:
     Its residuals leave out the penalty of the pre-activations, 1e-8 ||u||^2, which would make
     them r times as many; the R that is recorded has it.
     """
-    (r, n), m, T = initial.V.shape, problem.n_outputs, problem.n_samples
+    r, m, T = initial.hidden_size, problem.n_outputs, problem.n_samples
     shape, radius = initial.hidden_layer.shape, problem.max_recurrence
-    reg, k = problem.regularization, initial.hidden_layer.size
-    roots = np.sqrt(
-        np.concatenate(
-            [
-                np.tile(reg.of_hidden_layer(n, r), r),
-                np.tile(reg.of_readout(r, problem.n_skip), m),
-            ]
-        )
-    )
+    k, roots = initial.hidden_layer.size, _roots_of_penalties(problem, initial)
     wall = np.sqrt(_OVERFLOWN * max(1.0, problem.objective(initial)))
 
     def unpack(weights):
@@ -114,6 +106,14 @@ def levenberg_marquardt(problem: ElmanProblem, initial: ElmanParameters, record:
     start = np.concatenate([start.ravel(), initial.readout.ravel()])
     tight = {"xtol": 1e-12, "ftol": 1e-12, "gtol": 1e-12, "max_nfev": UNLIMITED}
     least_squares(residuals, start, jacobian, method="lm", **tight)
+
+
+def _roots_of_penalties(problem: ElmanProblem, initial: ElmanParameters) -> np.ndarray:
+    """What the weights are multiplied by, so that their squares are their penalties."""
+    reg, r = problem.regularization, initial.hidden_size
+    of_layer = np.tile(reg.of_hidden_layer(problem.n_inputs, r), r)
+    of_readout = np.tile(reg.of_readout(r, problem.n_skip), problem.n_outputs)
+    return np.sqrt(np.concatenate([of_layer, of_readout]))
 
 
 def _trial(problem: ElmanProblem, hidden_layer: np.ndarray, readout: np.ndarray) -> Trial:

@@ -19,13 +19,21 @@ from sktime_alm.solver import (
 )
 
 
+_ON_AND_ON = {"max_iter": UNLIMITED, "patience": None}
+# with default settings; told to look on for better points until time is up; the descent alone
+MODES = {
+    "default": SafeguardedSettings(),
+    "look on": SafeguardedSettings(n_relaxations=UNLIMITED, **_ON_AND_ON),
+    "descent alone": SafeguardedSettings(polish=False, active_set=False, **_ON_AND_ON),
+}
+
+
 def safeguarded(
-    problem: ElmanProblem, initial: ElmanParameters, record: Record, **settings: object
+    problem: ElmanProblem, initial: ElmanParameters, record: Record, mode: str = "look on"
 ) -> None:
-    """The default method, without a limit on its iterations."""
-    settings = SafeguardedSettings(max_iter=UNLIMITED, patience=None, **settings)
+    """The default method."""
     with _watched(record):
-        found = solve(problem, initial, settings)
+        found = solve(problem, initial, MODES[mode])
     record(found.objective, lambda: found.parameters)
 
 
@@ -43,7 +51,7 @@ def paper(problem: ElmanProblem, initial: ElmanParameters, record: Record) -> No
     given = {item.name: getattr(problem, item.name) for item in fields(problem) if item.init}
     watched = _Watched(**given)
     object.__setattr__(watched, "record", record)
-    solve(watched, initial, ALMSettings(max_iter=UNLIMITED, patience=None))
+    solve(watched, initial, ALMSettings(**_ON_AND_ON))
 
 
 @contextmanager

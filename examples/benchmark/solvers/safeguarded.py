@@ -1,7 +1,6 @@
 """Ours: the default method."""
 
 from benchmark_utils import ours
-from benchmark_utils.recording import UNLIMITED
 from benchmark_utils.watching import WatchedSolver
 
 
@@ -13,9 +12,4 @@ class Solver(WatchedSolver):
     test_config = {"mode": "default"}
 
     def minimise(self, problem, initial, record):
-        settings = {
-            "default": {},
-            "look on": {"n_relaxations": UNLIMITED},
-            "descent alone": {"polish": False},
-        }
-        ours.safeguarded(problem, initial, record, **settings[self.mode])
+        ours.safeguarded(problem, initial, record, self.mode)

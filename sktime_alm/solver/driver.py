@@ -17,6 +17,7 @@ from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import Certificate, certify
 from sktime_alm.solver.reformulation import ElmanProblem
 from sktime_alm.solver.result import (
+    IMPROVEMENT,
     ALMIterate,
     ALMResult,
     Callback,
@@ -27,9 +28,6 @@ from sktime_alm.solver.result import (
     Step,
 )
 from sktime_alm.solver.settings import Settings
-
-# what the best value of a measure must shrink by to count as progress
-_IMPROVEMENT = 0.999
 
 
 def run(
@@ -143,7 +141,7 @@ def _improved(history: list[IterationRecord], patience: int) -> bool:
         return min(getattr(record, measure) for record in records)
 
     return any(
-        best(recent, measure) < _IMPROVEMENT * best(earlier, measure)
+        best(recent, measure) < IMPROVEMENT * best(earlier, measure)
         for measure in ("objective", "kkt_residual")
     )
 

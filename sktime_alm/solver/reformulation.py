@@ -137,6 +137,19 @@ class ElmanProblem:
         """m."""
         return self.Y.shape[1]
 
+    @cached_property
+    def target_size(self) -> float:
+        """Root of the mean variance of the columns of Y; 1 if they are constant."""
+        observed = np.delete(self.Y, self.missing, axis=0)
+        # the mean is a readout bias away
+        sizes = _sizes(observed - observed.mean(axis=0))
+        varies = np.ptp(observed, axis=0) > 0.0
+        if not varies.any():
+            return 1.0
+        largest = float(sizes[varies].max())
+        squares = np.where(varies, sizes / largest, 0.0) ** 2
+        return largest * float(np.sqrt(squares.mean()))
+
     @property
     def n_skip(self) -> int:
         """Number of columns of D, 0 without a linear skip."""

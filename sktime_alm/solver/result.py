@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# what the best value of a measure must shrink by to count as progress
+IMPROVEMENT = 0.999
+
+
 class Status(Enum):
     """Why a fit ended, in a sentence."""
 

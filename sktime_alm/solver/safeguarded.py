@@ -9,7 +9,8 @@ coordinates in which the bound on W is no bound (``contraction``).
 When that has come to rest, relaxation looks further: with the multipliers dropped the
 same feasible point is *not* stationary for the augmented Lagrangian. Some sweeps there
 trade feasibility for fit, and the weights that they end with are a new start, which is
-kept if it leads to a smaller R.
+kept if it leads to a smaller R. In the end Newton steps hold units on their kinks
+(``active_set``).
 """
 
 from __future__ import annotations
@@ -21,31 +22,25 @@ from typing import NamedTuple
 import numpy as np
 
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.bcd import inverse_of, sweep
-from sktime_alm.solver.execution import time_is_up
+from sktime_alm.solver.accelerated import accelerated_steps
+from sktime_alm.solver.active_set import finish
+from sktime_alm.solver.bcd import sweep
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import (
     Iterate,
     Trial,
-    differentiate,
     evaluate,
     iterate_at,
-    metric_at,
     penalty_of,
 )
 from sktime_alm.solver.reformulation import ElmanProblem
-from sktime_alm.solver.result import Step
+from sktime_alm.solver.result import IMPROVEMENT, Step
 from sktime_alm.solver.secants import LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings
+from sktime_alm.solver.subgradients import certify_network
 
-_SUFFICIENT_DECREASE = 1e-4
-# the share of the slope that may remain at the end of a step
-_FLATTENING = 0.9
-_MAX_TRIALS = 15
-# the plain gradient is what a step is tried along last, and farther down
-_MOST_TRIALS = 40
 # Multiples of the first objective and gradient above which the gradient is that of a cliff:
 # the recurrence is unstable there, and fits noise by its sensitivity.
 _STEEPEST = 30.0
@@ -63,6 +58,11 @@ _HORIZON = 10
 # how far it goes from the best point towards what the sweeps found
 _SHARES = 1.0, 0.5, 0.25
 
+# The finish may cost so many times what came before, or so many evaluations of R if that is more,
+# and goes to a share of the tolerance, though not below rounding.
+_FINISH_WORK, _LEAST_WORK = 8.0, 1_000.0
+_FINISH_TOLERANCE, _ROUNDING = 0.1, 1e-9
+
 
 class Stage(NamedTuple):
     """What an outer iteration of a descent did, and where it ended."""
@@ -76,7 +76,52 @@ class Stage(NamedTuple):
 def steps(
     problem: ElmanProblem, initial: ElmanParameters, settings: SafeguardedSettings
 ) -> Iterator[Step]:
-    """The outer iterations, until nothing is left that lowers R.
+    """The outer iterations, until nothing is left that lowers R; the last one is the finish."""
+    if not settings.active_set:
+        yield from _descents(problem, initial, settings)
+        return
+    n_evaluations, objectives = 0, []
+    for step in _descents(problem, initial, settings):
+        yield step
+        n_evaluations += step.n_sweeps
+        objectives.append(step.lagrangian)
+        if _is_to_finish(objectives, settings):
+            break
+    best = evaluate(problem, step.point.parameters.hidden_layer) if objectives else None
+    if best is not None:
+        yield _finish(problem, best, settings, n_evaluations)
+
+
+def _is_to_finish(objectives: list[float], settings: SafeguardedSettings) -> bool:
+    """Whether one more iteration is left, or about to be denied for want of progress."""
+    if len(objectives) == settings.max_iter - 1:
+        return True
+    if settings.patience is None or len(objectives) < settings.patience:
+        return False
+    before, now = objectives[-settings.patience], objectives[-1]
+    return now > IMPROVEMENT * before
+
+
+def _finish(
+    problem: ElmanProblem, best: Trial, settings: SafeguardedSettings, n_evaluations: int
+) -> Step:
+    """Newton steps for at most a multiple of what was spent, and the multipliers at the kinks."""
+    outcome = finish(
+        problem,
+        best,
+        tolerance=max(_FINISH_TOLERANCE * settings.tolerance, _ROUNDING),
+        max_work=max(_FINISH_WORK * n_evaluations, _LEAST_WORK),
+    )
+    best, n_steps = outcome.trial, outcome.n_steps
+    _, point, multipliers = certify_network(problem, best.point.parameters, settings.tolerance)
+    penalty, R = penalty_of(problem, best), best.objective
+    return Step(point, multipliers, penalty, R, n_steps, "newton", R)
+
+
+def _descents(
+    problem: ElmanProblem, initial: ElmanParameters, settings: SafeguardedSettings
+) -> Iterator[Step]:
+    """Descents and relaxations, until nothing is left that lowers R.
 
     A descent that came to rest is begun anew, with nothing of what it had learned, until that
     gains nothing either. One that rests above the network without hidden units, as from chaotic
@@ -97,8 +142,8 @@ def steps(
         is_better = found is not None and found.objective < best.objective
         best = found if found is not None and is_better else best
         yield _step(problem, best, "relax", n_sweeps)
-        if is_better:
-            best = yield from _to_rest(problem, best, best, settings)
+    if settings.n_relaxations:
+        yield from _to_rest(problem, best, best, settings)
 
 
 def _to_rest(
@@ -185,89 +230,6 @@ def _is_falling(
     return decrease > _REST[phase] * before.objective or norms[1] <= 0.5 * norms[0]
 
 
-def accelerated_steps(
-    problem: ElmanProblem,
-    iterate: Iterate,
-    memory: Memory,
-    max_steps: int,
-    steepest: float = np.inf,
-) -> tuple[Iterate, Memory, int]:
-    """At most ``max_steps`` steps of the weight block, each from a feasible point.
-
-    No step ends where the gradient is above ``steepest``.
-
-    Returns
-    -------
-    iterate : Iterate
-        R never rises from one step to the next.
-    memory : Memory
-        A new one if the old led nowhere.
-    n_steps : int
-        Fewer than ``max_steps`` if neither the damped step of the weight block nor the plain
-        gradient lowers R: at a stationary point, at a kink, or where rounding hides the decrease.
-    """
-    memory.renew(inverse_of(metric_at(problem, iterate)))
-    n_steps = 0
-    while n_steps < max_steps and not time_is_up():
-        following = _line_search(problem, iterate, memory.direction(iterate.gradient), steepest)
-        if following is None and not memory.is_empty:
-            memory = LimitedMemory(iterate.variables)
-            memory.renew(inverse_of(metric_at(problem, iterate)))
-            continue
-        if following is None:
-            direction = -iterate.gradient
-            following = _line_search(problem, iterate, direction, steepest, _MOST_TRIALS)
-        if following is None:
-            break
-        memory.append(
-            following.variables - iterate.variables, following.gradient - iterate.gradient
-        )
-        iterate = following
-        n_steps += 1
-    return iterate, memory, n_steps
-
-
-def _line_search(
-    problem: ElmanProblem,
-    iterate: Iterate,
-    direction: Array,
-    steepest: float,
-    max_trials: int = _MAX_TRIALS,
-) -> Iterate | None:
-    """A point along a direction where R is lower by its share and has flattened.
-
-    The weak Wolfe conditions, found by doubling and bisection, which kinks do not disturb
-    (Lewis and Overton, 2013). None if R does not fall.
-    """
-    slope = float(np.vdot(iterate.gradient, direction))
-    if not slope < 0.0:
-        return None
-    found, length, low, high = None, 1.0, 0.0, np.inf
-    for _ in range(max_trials):
-        frame = problem.contraction.frame(iterate.variables + length * direction)
-        trial = evaluate(problem, frame.hidden_layer)
-        rise = np.inf if trial is None else trial.objective - iterate.objective
-        following = None
-        if trial is not None and rise <= _SUFFICIENT_DECREASE * length * slope and rise < 0.0:
-            following = differentiate(problem, frame, trial, steepest)
-        if following is None:
-            high = length
-        else:
-            if found is None or following.objective < found.objective:
-                found = following
-            if float(np.vdot(following.gradient, direction)) >= _FLATTENING * slope:
-                return following
-            low = length
-        if low == 0.0:
-            # the minimiser of the parabola through what is known, within bounds
-            excess = rise - length * slope
-            shrink = -0.5 * length * slope / excess if 0.0 < excess < np.inf else 0.0
-            length *= min(max(shrink, 0.1), 0.5)
-        else:
-            length = 2.0 * length if high == np.inf else 0.5 * (low + high)
-    return found
-
-
 def relax(problem: ElmanProblem, best: Trial, trial: int) -> tuple[Array, int]:
     """Sweeps from a feasible point without multipliers: a hidden layer elsewhere.
 
@@ -299,9 +261,7 @@ def _relaxed(
         return None, n_sweeps
     steepest = _STEEPEST * max(here.objective, float(np.linalg.norm(here.gradient)))
     # part of the way there where R is a cliff
-    starts = (
-        best.hidden_layer + share * (hidden_layer - best.hidden_layer) for share in _SHARES
-    )
+    starts = (best.hidden_layer + share * (hidden_layer - best.hidden_layer) for share in _SHARES)
     iterates = (iterate_at(problem, problem.contraction.nearest(s), steepest) for s in starts)
     iterate = next((found for found in iterates if found is not None), None)
     for stage in descend(problem, iterate, settings, steepest):

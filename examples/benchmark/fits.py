@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from benchmark_utils.problems import PROBLEMS
+from benchmark_utils.problems import FREE, PROBLEMS
 from journal import append_run, read_runs, task_of
 from sktime_alm.solver import Status, train
 from timing import output_folder
@@ -30,6 +30,8 @@ ACTIVATIONS = ("relu", "leaky_relu", "elu")
 _LARGE = {"max_iter": 10}
 TOLERANCE = 1e-5
 QUICK = ("synthetic-10", "slow-ar2")
+# of whose fits four in five are to be certified: public data and the paper's
+JUDGED = (*(name for name in FREE if name != "macro"), "tanks", "volatility-r8-bounded")
 
 
 class Task(NamedTuple):
@@ -132,8 +134,10 @@ def main() -> None:
     fits = pd.DataFrame([run for run in read_runs(path) if task_of(run, Task) in tasks])
     fits.to_csv(output / "fits.csv", index=False, float_format="%.4g")
     print(to_markdown(summarise(fits)))
-    n_certified = int((fits["residual"] <= TOLERANCE).sum())
-    print(f"  KKT residual <= {TOLERANCE:g}: {n_certified} of {len(fits)} fits, >= 80 %")
+    for name, rows in {"all": fits, "judged": fits[fits["problem"].isin(JUDGED)]}.items():
+        n_certified = int((rows["residual"] <= TOLERANCE).sum())
+        print(f"  KKT residual <= {TOLERANCE:g}, {name}: {n_certified} of {len(rows)} fits")
+    print(f"  judged are {', '.join(JUDGED)}: at least 80 % of them")
     n_diverged = int((~fits["is_finite"]).sum())
     print(f"  diverged or non-finite fits: {n_diverged} of {len(fits)}, == 0")
 

@@ -18,7 +18,6 @@ from sktime_alm.solver import (
     solve,
 )
 
-
 _ON_AND_ON = {"max_iter": UNLIMITED, "patience": None}
 # with default settings; told to look on for better points until time is up; the descent alone
 MODES = {

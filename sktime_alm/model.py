@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sktime_alm.features import InputLayout, Standardizer
+from sktime_alm.inputs import InputLayout, Standardizer, change_units
 from sktime_alm.solver import ElmanParameters
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
@@ -47,6 +47,12 @@ class Model:
     def inputs(self, y: Array, X: Array, starts: Sequence[int]) -> Array:
         """Inputs of each row, from y and X in original units."""
         return self.layout.rows(self.y_scaler.transform(y), self.X_scaler.transform(X), starts)
+
+    def in_original_units(self, network: ElmanParameters) -> ElmanParameters:
+        """One of the networks for inputs and outputs that are not standardised."""
+        inputs, outputs = self.layout.scaler(self.y_scaler, self.X_scaler), self.y_scaler
+        units = Standardizer.identity(len(inputs.mean)), Standardizer.identity(len(outputs.mean))
+        return change_units(network, (inputs, units[0]), (outputs, units[1]))
 
     def states(
         self, inputs: Array, starts: Sequence[int] = (0,), initial: Sequence[Array] | None = None

@@ -140,7 +140,7 @@ class AtomicForecaster(BaseForecaster):
         """Warn, but not once more in each fold of a cross-validation, which fits clones."""
         if text is not None and text not in self._told():
             self._told().add(text)
-            warnings.warn(text, category, stacklevel=4)
+            warnings.warn(text, category, stacklevel=5)
 
     def __getstate__(self) -> dict[str, Any]:
         return files.stamped(self.__dict__)

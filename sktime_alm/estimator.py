@@ -25,7 +25,7 @@ from sktime_alm.intervals import (
     situations,
     stretch_factors,
 )
-from sktime_alm.model import COMBINATIONS, Model, bounds_of
+from sktime_alm.model import COMBINATIONS, Model, bounds_of, extent_of
 from sktime_alm.penalties import (
     NETWORK_ORIGINS,
     SKIP_ORIGINS,
@@ -202,6 +202,7 @@ class Estimator:
         rows = Rows.of(self.layout, series, y_scaler, X_scaler)
         if len(trained.drawn) > 1 and len(rows.inputs):
             spread = combined_spread([self._outputs(network, rows)[0] for network in trained.drawn])
+        extent = extent_of(y_scaler.transform(series.y))
         model = Model(
             self.layout,
             self.sigma,
@@ -209,7 +210,7 @@ class Estimator:
             X_scaler,
             trained.networks,
             self.ensemble or "mean",
-            bounds_of(y_scaler.transform(series.y)),
+            bounds_of(extent),
         )
         # intervals do not depend on how often they are asked for: their seed is drawn here
         seed = int(seed_sequence(self.random_state).generate_state(1, np.uint64)[0])
@@ -221,6 +222,7 @@ class Estimator:
             spread * y_scaler.scale,
             errors,
             seed,
+            extent,
         )
 
     def _check(self, series: Series) -> None:
@@ -345,7 +347,7 @@ class Estimator:
         return train(
             rows.inputs,
             rows.targets,
-            self.hidden_size,
+            hidden_size=self.hidden_size,
             alpha=alpha,
             activation=self.sigma,
             n_init=self.n_init,

@@ -9,7 +9,7 @@ import numpy as np
 
 from sktime_alm.inputs import Series, full_rows
 from sktime_alm.intervals import Errors, Situation, spread
-from sktime_alm.model import Model, bounds_of, widened
+from sktime_alm.model import Model, bounds_of, extent_of
 from sktime_alm.penalties import Penalties
 from sktime_alm.solver import ALMResult
 from sktime_alm.solver._typing import Array, IntArray
@@ -33,6 +33,8 @@ class Fitted:
     errors : Errors
     seed : int
         Of the simulated paths.
+    extent : array of shape (2, m)
+        The least and the largest value of y seen, standardised.
     """
 
     model: Model
@@ -42,12 +44,16 @@ class Fitted:
     seed_spread: Array
     errors: Errors
     seed: int
+    extent: Array
 
     def advanced(self, series: Series, n_before: int) -> Fitted:
         """The same after more rows, those from ``n_before`` on: the weights stay as they are."""
-        bounds = bounds_of(self.model.y_scaler.transform(series.y))
-        model = replace(self.model, bounds=widened(self.model.bounds, bounds))
-        return replace(self, model=model, states=self._states_after_new(series, n_before))
+        # not of all rows: those before may be left out of a file
+        seen = np.vstack([self.extent, self.model.y_scaler.transform(series.y[n_before:])])
+        extent = extent_of(seen)
+        model = replace(self.model, bounds=bounds_of(extent))
+        states = self._states_after_new(series, n_before)
+        return replace(self, model=model, states=states, extent=extent)
 
     def forecasts(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
         """Fitted values of rows, then forecasts so many steps ahead, in units of y.

@@ -20,7 +20,7 @@ from sktime_alm.arguments import advice_on, check_arguments, settings_of
 from sktime_alm.atomic import AtomicForecaster
 from sktime_alm.estimator import Estimator
 from sktime_alm.fitted import Fitted, check_complete
-from sktime_alm.history import History
+from sktime_alm.history import History, HoleInX
 from sktime_alm.inputs import InputLayout, Series
 from sktime_alm.intervals import quantiles
 from sktime_alm.panel import PanelNetwork, histories
@@ -328,7 +328,6 @@ class ALMElmanForecaster(AtomicForecaster):
             self._tell(_CONTEMPORANEOUS)
         self._history = history
         steps = () if fh is None else tuple(int(step) for step in self._steps(fh) if step > 0)
-        self._tell(estimator.layout.holes(steps))
         if panel is not None:
             return self._become(history, estimator.adopt(panel.pretrained, history.series))
         with watching(self.verbose, self.callback) as progress:
@@ -340,8 +339,6 @@ class ALMElmanForecaster(AtomicForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: ForecastingHorizon | None = None
     ) -> ALMElmanForecaster:
         before: PanelNetwork | None = getattr(self, "pretrained_", None)
-        if before is not None:
-            before.check(before.pretrained.layout, y, X)
         # the same columns in every series, and in the order of the first panel
         X_columns = y.columns[:0] if X is None else X.columns
         if before is not None:
@@ -455,7 +452,14 @@ class ALMElmanForecaster(AtomicForecaster):
         """The times of a horizon, and what the networks are asked about them."""
         history, ahead = self._history, steps[steps > 0]
         reach = self._fitted.model.layout.reach
-        future = history.future_X(X, int(ahead.max(initial=0)), reach)
+        if len(ahead) < len(steps):
+            check_complete(history.series, "an in-sample prediction")
+        try:
+            future = history.future_X(X, int(ahead.max(initial=0)), reach)
+        except HoleInX as error:
+            # evaluate passes X of the times of fh alone, and keeps to itself what then fails
+            self._tell(str(error))
+            raise
         rows = history.rows_at(steps[steps <= 0])
         return history.times_at(steps), (history.series, rows, ahead, future)
 

@@ -26,6 +26,10 @@ _HOURS = (pd.offsets.BusinessHour,)
 _NOT_INFERRED = ("B", "SME", "SMS", "SME-14", "SMS-14")
 
 
+class HoleInX(ValueError):
+    """X lacks times before others that it has."""
+
+
 @dataclass(frozen=True, eq=False)
 class Calendar:
     """The times that a series can have, one step apart.
@@ -253,7 +257,7 @@ class History:
             raise ValueError("y must be observed in some row, found a column of missing values")
         X_columns = (y.columns[:0] if X is None else X.columns) if X_columns is None else X_columns
         first = cls(
-            y.index, steps, rows.to_numpy(), np.empty((len(y), 0)), y.columns, X_columns, calendar,
+            y.index, steps, np.ascontiguousarray(rows), np.empty((len(y), 0)), y.columns, X_columns, calendar,
             len(y) - 1,
         )  # fmt: skip
         return replace(first, X=first._X_of(X, y.index, "fit"))
@@ -276,8 +280,8 @@ class History:
             self,
             times=self.times.append(times),
             steps=np.append(self.steps, self.steps[-1] + steps),
-            y=np.vstack([self.y, rows]),
-            X=np.vstack([self.X, self._X_of(X, times, "update")]),
+            y=_below(self.y, rows),
+            X=_below(self.X, self._X_of(X, times, "update")),
             present=len(self.times) + len(times) - 1,
         )
 
@@ -410,7 +414,9 @@ class History:
             self.calendar.comparable(X.index, "X"), sort=False
         )  # fmt: skip
         if len(missing):
-            raise ValueError(_without_X(X, missing, n_steps, list(self.X_columns)))
+            is_hole = X is not None and len(X) and (X.index.max() > missing[-1])
+            kind = HoleInX if is_hole else ValueError
+            raise kind(_without_X(X, missing, n_steps, list(self.X_columns)))
         values = np.zeros((n_steps, len(reach)))
         values[:n_rows] = np.where(is_needed[:n_rows], rows.to_numpy(dtype=float), 0.0)
         as_floats(pd.DataFrame(values[:n_rows], times, self.X_columns), "X")
@@ -427,7 +433,7 @@ class History:
             raise ValueError(
                 f"X passed to {caller} must have the times of y; missing {listed(missing)}"
             )
-        return as_floats(rows, "X").to_numpy()
+        return np.ascontiguousarray(as_floats(rows, "X"))
 
     def _check_X(self, X: pd.DataFrame | None, n_needed: int, caller: str) -> None:
         if self.X_columns.empty:
@@ -485,6 +491,11 @@ class History:
             f"fh must name times of the training window, {first} to {last}, or later ones; not "
             f"seen: {listed(times)}"
         )
+
+
+def _below(above: Array, below: Array) -> Array:
+    """Rows under rows; always laid out alike, since sums depend on it in their last digits."""
+    return np.ascontiguousarray(np.vstack([above, below]))
 
 
 def check_unique(index: pd.Index, name: str) -> None:

@@ -164,19 +164,6 @@ class InputLayout:
             reach[term.column] = min(reach[term.column], term.first)
         return reach
 
-    def holes(self, steps: Sequence[int]) -> str | None:
-        """A word on X that a horizon with holes needs between its steps; None if it needs none."""
-        n_needed = max((max(steps) - int(lag) for lag in self.reach), default=0) if steps else 0
-        missing = sorted(set(range(1, n_needed + 1)) - set(steps))
-        if not missing:
-            return None
-        return (
-            f"fh does not name the step {missing[0]}, of which exog_lags needs X to forecast "
-            f"{max(steps)} steps ahead. Pass X of all steps to predict; in evaluate, which passes "
-            f"X of the times of fh alone, pass cv_X. To need none, set exog_lags to {max(steps)} "
-            "steps or more; or let sktime's ForecastX forecast X."
-        )
-
     def longest(self) -> str:
         """The argument whose inputs reach back furthest."""
         reach = {

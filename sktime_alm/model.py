@@ -110,13 +110,13 @@ class Model:
         return self.layout.simulate(network, self.sigma, state, y, exogenous, noise, self.bounds)
 
 
-def widened(bounds: Array, others: Array) -> Array:
-    """The bounds that both pairs lie in."""
-    return np.array([np.minimum(bounds[0], others[0]), np.maximum(bounds[1], others[1])])
+def extent_of(y: Array) -> Array:
+    """The least and the largest value of each column, of shape (2, m); NaN left out."""
+    return np.array([np.nanmin(y, axis=0), np.nanmax(y, axis=0)])
 
 
 def bounds_of(y: Array) -> Array:
     """The bounds of forecasts: some times the range of y beyond its least and largest values."""
-    least, largest = np.nanmin(y, axis=0), np.nanmax(y, axis=0)
+    least, largest = extent_of(y)
     margin = _REACH * np.maximum(largest - least, _LEAST_RANGE)
     return np.array([least - margin, largest + margin])

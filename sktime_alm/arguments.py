@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from sktime_alm.model import COMBINATIONS
-from sktime_alm.solver import ALMResult, ALMSettings, Status
+from sktime_alm.solver import ALMResult, SafeguardedSettings, Status
 from sktime_alm.solver._validation import check_choice, check_count, check_nonnegative
 from sktime_alm.solver.activations import get_activation
-from sktime_alm.solver.training import n_threads
+from sktime_alm.solver.multistart import n_threads
+from sktime_alm.solver.settings import Settings
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
@@ -48,21 +49,21 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     settings_of(arguments["solver_options"], arguments["max_iter"])
 
 
-def settings_of(solver_options: Any, max_iter: Any) -> ALMSettings:
+def settings_of(solver_options: Any, max_iter: Any) -> Settings:
     """The settings that ``solver_options`` stands for: an object of them, or a dict of its fields.
 
     ``max_iter``, if it is given, takes the place of theirs.
     """
     options = {} if solver_options is None else solver_options
     if isinstance(options, Mapping):
-        known = {item.name for item in fields(ALMSettings)}
+        known = {item.name for item in fields(SafeguardedSettings)}
         unknown = sorted(set(options) - known)
         if unknown:
             raise ValueError(
-                f"solver_options must hold fields of ALMSettings, {sorted(known)}; found {unknown}"
+                f"solver_options must hold fields of SafeguardedSettings, {sorted(known)}; found {unknown}"
             )
-        options = ALMSettings(**options)
-    if not isinstance(options, ALMSettings):
+        options = SafeguardedSettings(**options)
+    if not isinstance(options, Settings):
         raise TypeError(
             f"solver_options must be settings of the solver or a dict of them, found {options!r}"
         )
@@ -73,15 +74,17 @@ def settings_of(solver_options: Any, max_iter: Any) -> ALMSettings:
     )
 
 
-def advice_on(result: ALMResult, settings: ALMSettings) -> str | None:
+def advice_on(result: ALMResult, settings: Settings) -> str | None:
     """Why training ended early, and what would help; None if it did not."""
     if result.status in (Status.CONVERGED, Status.AT_REST, Status.CALLBACK):
         return None
     if result.status is Status.INTERRUPTED:
         advice = "The best network so far is kept."
+    elif result.status is Status.TIME_IS_UP:
+        advice = "Raise max_seconds in solver_options."
     elif result.status is Status.NON_FINITE:
         advice = "Set a smaller initial_penalty in solver_options, or a larger alpha."
-    elif settings.method == "safeguarded":
+    elif isinstance(settings, SafeguardedSettings):
         advice = "Raise max_iter, or patience in solver_options."
     elif result.certificate.relative_feasibility <= settings.tolerance:
         advice = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -50,8 +50,9 @@ from sktime_alm.solver import (
 )
 from sktime_alm.solver._typing import Array, BoolArray
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.elman import rollout
-from sktime_alm.solver.training import seed_sequence
+from sktime_alm.solver.multistart import seed_sequence
+from sktime_alm.solver.network import rollout
+from sktime_alm.solver.settings import Settings
 
 # where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more
 _LIGHT_SKIP_PENALTY = 1e-4
@@ -105,7 +106,7 @@ class Estimator:
     interval_method: str
     random_state: Any
     n_jobs: int | None
-    settings: ALMSettings
+    settings: Settings
 
     def fit(
         self,
@@ -343,7 +344,7 @@ class Estimator:
         initial: ElmanParameters | None = None,
     ) -> ALMResult:
         """The one place where the solver is called."""
-        is_paper = self.settings.method == "paper"
+        is_paper = isinstance(self.settings, ALMSettings)
         return train(
             rows.inputs,
             rows.targets,
@@ -359,7 +360,7 @@ class Estimator:
             linear_skip=self.linear_skip,
             skip_alpha=skip_alpha if self.linear_skip else 0.0,
             max_recurrence=np.inf if is_paper else self.max_recurrence,
-            **asdict(self.settings),
+            settings=self.settings,
         )
 
     def _continued(self, is_brief: bool) -> Estimator:
@@ -527,7 +528,7 @@ class Estimator:
         return one_step if tuple(steps) == (1,) else several_steps
 
 
-def _changed(settings: ALMSettings, **changes: Any) -> ALMSettings:
+def _changed(settings: Settings, **changes: Any) -> Settings:
     """Other settings, as far as the method has them."""
     known = {item.name for item in fields(settings)}
     return replace(settings, **{name: value for name, value in changes.items() if name in known})

@@ -26,10 +26,10 @@ from sktime_alm.intervals import quantiles
 from sktime_alm.panel import PanelNetwork, histories
 from sktime_alm.penalties import Candidate
 from sktime_alm.progress import watching
-from sktime_alm.solver import ALMSettings
 from sktime_alm.solver._typing import Array, IntArray
 from sktime_alm.solver.activations import Activation, get_activation
 from sktime_alm.solver.result import Callback
+from sktime_alm.solver.settings import Settings
 
 _CONTEMPORANEOUS = (
     "X of time t is an input of the forecast of time t, since exog_lags was not given: right for "
@@ -96,8 +96,9 @@ class ALMElmanForecaster(AtomicForecaster):
         1 shows a progress bar, 2 a line an iteration.
     callback : callable, optional
         Called with the record of each iteration of the training, which ends when it returns True.
-    solver_options : ALMSettings or dict of its fields, optional
-        How the solver runs, such as ``{"max_inner_iter": 50, "tolerance": 1e-6}``.
+    solver_options : SafeguardedSettings, dict of its fields, or ALMSettings, optional
+        How the solver runs, such as ``{"max_inner_iter": 50}``; by the paper's method with
+        :class:`~sktime_alm.solver.ALMSettings`.
 
     Attributes
     ----------
@@ -203,7 +204,7 @@ class ALMElmanForecaster(AtomicForecaster):
         n_jobs: int | None = None,
         verbose: int = 0,
         callback: Callback | None = None,
-        solver_options: ALMSettings | Mapping[str, Any] | None = None,
+        solver_options: Settings | Mapping[str, Any] | None = None,
     ) -> None:
         self.hidden_size = hidden_size
         self.activation = activation

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver._validation import check_count, check_counts
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.elman import ElmanParameters, simulate
+from sktime_alm.solver.network import ElmanParameters, simulate
 
 _KIND = "an integer or a sequence of integers"
 

@@ -11,7 +11,7 @@ from sktime_alm.inputs import InputLayout, Standardizer, change_units
 from sktime_alm.solver import ElmanParameters
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.network import rollout
 
 COMBINATIONS: dict[str, Callable[..., Array]] = {"mean": np.mean, "median": np.median}
 # how many times the range of the training rows a forecast may lie outside of it, and the least

@@ -21,7 +21,7 @@ import numpy as np
 from sktime_alm.inputs import Rows
 from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization
 from sktime_alm.solver._typing import Array, BoolArray
-from sktime_alm.solver.training import linear_model, seed_sequence
+from sktime_alm.solver.multistart import linear_model, seed_sequence
 
 # where the training rows end, as shares of all; the last block ends with the rows
 SKIP_ORIGINS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sktime_alm.solver import train
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import Multipliers
-from sktime_alm.solver.reformulation import ElmanProblem, Point, Regularization
+from sktime_alm.solver.reformulation import ElmanProblem, Point
+from sktime_alm.solver.regularization import Regularization
 
 # CI machines are slow and shared: no deadline on a single example, the same examples always
 settings.register_profile(

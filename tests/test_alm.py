@@ -33,7 +33,6 @@ def make_start(case, seed=1):
 def fixed_sweeps(n_outer, n_inner, **changes):
     """Settings under which no stopping rule fires."""
     return ALMSettings(
-        method="paper",
         max_iter=n_outer,
         max_inner_iter=n_inner,
         tolerance=0.0,
@@ -131,7 +130,7 @@ def test_the_best_network_seen_is_returned():
     case = make_case(T=20, seed=4)
     problem, initial = case.problem, make_start(case)
     result = solve(
-        problem, initial, ALMSettings(method="paper", max_iter=20, max_inner_iter=3, tolerance=0.0)
+        problem, initial, ALMSettings(max_iter=20, max_inner_iter=3, tolerance=0.0)
     )
     seen = [problem.objective(initial), *(record.objective for record in result.history)]
     assert result.objective == min(seen)
@@ -152,7 +151,7 @@ def test_the_start_is_returned_when_nothing_improves_on_it():
 
 def test_it_converges_to_a_kkt_point_and_says_so():
     case = make_case(T=15, alpha=2.0, seed=5)
-    settings = ALMSettings(method="paper", max_iter=400, max_inner_iter=200, tolerance=1e-4)
+    settings = ALMSettings(max_iter=400, max_inner_iter=200, tolerance=1e-4)
     result = solve(case.problem, make_start(case), settings)
     assert result.status is Status.CONVERGED
     assert result.certificate.is_kkt and "is KKT to 1e-04" in str(result.certificate)
@@ -165,7 +164,7 @@ def test_an_overflow_ends_the_fit_with_a_status_and_finite_numbers():
     X, Y = rng.normal(size=(6, 2)), 1e120 * rng.normal(size=(6, 1))
     problem = ElmanProblem(X, Y, Regularization.scaled(1.0, 2, 3, 1))
     initial = initialize("normal", 2, 3, 1, rng)
-    result = solve(problem, initial, ALMSettings(method="paper", max_iter=50))
+    result = solve(problem, initial, ALMSettings(max_iter=50))
     assert result.status is Status.NON_FINITE
     assert result.parameters.is_finite() and np.isfinite(result.objective)
     assert np.isfinite(result.last.u).all() and np.isfinite(result.last.penalty)
@@ -252,8 +251,8 @@ def test_a_safeguard_below_the_start_is_refused_by_name():
     problem, initial = case.problem, make_start(case)
     objective = problem.objective(initial)
     with pytest.raises(ValueError, match="safeguard must be at least the objective"):
-        solve(problem, initial, ALMSettings(method="paper", safeguard=0.99 * objective))
-    solve(problem, initial, ALMSettings(method="paper", safeguard=objective, max_iter=1))
+        solve(problem, initial, ALMSettings(safeguard=0.99 * objective))
+    solve(problem, initial, ALMSettings(safeguard=objective, max_iter=1))
 
 
 def test_an_initial_network_that_does_not_fit_or_overflows_is_refused_by_name():

@@ -22,7 +22,8 @@ from sktime_alm.solver.lagrangian import (
     lipschitz_constants,
 )
 from sktime_alm.solver.optimality import stationarity
-from sktime_alm.solver.reformulation import ElmanProblem, Point, Regularization
+from sktime_alm.solver.reformulation import ElmanProblem, Point
+from sktime_alm.solver.regularization import Regularization
 from tests import reference
 from tests.conftest import cases, make_case
 from tests.test_lagrangian import as_lam

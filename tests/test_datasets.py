@@ -6,7 +6,7 @@ import pytest
 
 from sktime_alm.datasets import load_paper_sp500, load_sp500_volatility, make_elman
 from sktime_alm.solver.activations import get_activation
-from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.network import rollout
 
 MONTHS = pd.period_range("1973-02", "2009-06", freq="M")
 

@@ -19,14 +19,14 @@ from sktime.transformations.series.adapt import TabularToSeriesAdaptor
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.datasets import load_sp500_volatility
 from sktime_alm.inputs import Standardizer, change_units
-from sktime_alm.solver import ElmanParameters, ReLU, Status, train
-from sktime_alm.solver.elman import rollout
+from sktime_alm.solver import ALMSettings, ElmanParameters, ReLU, Status, train
 from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.network import rollout
 from tests.conftest import record_training, with_network
 
 # the network alone, with a given penalty
 FAST = {"hidden_size": 3, "linear_skip": False, "alpha": 1.0, "max_iter": 4, "random_state": 0}
-PAPER = {"method": "paper"}
+PAPER = ALMSettings()
 
 
 def make_data(T=40, m=1, n=2, seed=0):
@@ -308,7 +308,7 @@ def test_fitted_attributes_and_solver_options():
     forecaster = ALMElmanForecaster(
         **FAST,
         n_init=2,
-        solver_options={**PAPER, "tolerance": 0.0, "max_inner_iter": 3, "inner_tolerance": 1e-300},
+        solver_options=ALMSettings(tolerance=0.0, max_inner_iter=3, inner_tolerance=1e-300),
     ).fit(Y)
     assert forecaster.n_iter_ == forecaster.result_.n_iter == 4
     assert forecaster.result_.n_sweeps == 12

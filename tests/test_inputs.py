@@ -16,7 +16,7 @@ from sktime.transformations.series.adapt import TabularToSeriesAdaptor
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.solver import ReLU
-from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.network import rollout
 from tests.conftest import record_training
 from tests.test_forecaster import FAST, Y2, X, Y
 

@@ -20,7 +20,7 @@ from sktime_alm.intervals import (
     stretched,
 )
 from sktime_alm.solver import ReLU, train
-from sktime_alm.solver.elman import ElmanParameters, rollout
+from sktime_alm.solver.network import ElmanParameters, rollout
 from tests.conftest import outcomes, with_network
 from tests.test_forecaster import FAST, Y2, X, Y, make_data
 

@@ -5,8 +5,8 @@ import pytest
 
 from sktime_alm.inputs import InputLayout, Standardizer, lag_matrix, trailing_mean
 from sktime_alm.solver import ELU, ReLU
-from sktime_alm.solver.elman import rollout
 from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.network import rollout
 
 
 def test_lags_are_newest_first_and_zero_before_the_series():

@@ -134,7 +134,7 @@ def test_an_interrupted_forecaster_is_fitted_and_usable():
         max_iter=10**6,
         random_state=0,
         callback=interrupt_at(2),
-        solver_options={"method": "paper", "tolerance": 0.0, "patience": None},
+        solver_options=ALMSettings(tolerance=0.0, patience=None),
     )
     with pytest.warns(ConvergenceWarning, match="INTERRUPTED.*best network so far is kept"):
         forecaster.fit(Y)
@@ -149,7 +149,7 @@ def test_an_interrupted_forecaster_is_fitted_and_usable():
         (
             {
                 "max_iter": 300,
-                "solver_options": {"method": "paper", "penalty_update_factor": 100.0},
+                "solver_options": ALMSettings(penalty_update_factor=100.0),
             },
             "NO_PROGRESS.*the penalty grew faster.*smaller initial_penalty",
         ),
@@ -182,7 +182,7 @@ def test_a_fit_that_rests_at_a_kink_says_so_without_a_warning(recwarn):
 def test_verbose_2_logs_a_line_an_iteration(caplog, capsys):
     forecaster = ALMElmanForecaster(
         hidden_size=2,
-        solver_options={"method": "paper"},
+        solver_options=ALMSettings(),
         alpha=1.0,
         max_iter=3,
         verbose=2,

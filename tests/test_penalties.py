@@ -13,7 +13,7 @@ from sktime.split import ExpandingWindowSplitter
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.penalties import SKIP_ORIGINS, SKIP_PENALTIES
-from sktime_alm.solver import train
+from sktime_alm.solver import ALMSettings, train
 from tests.conftest import named
 from tests.test_forecaster import Y2, X, Y
 
@@ -338,13 +338,14 @@ def test_an_update_of_the_regression_is_the_regression_of_all_rows():
 def test_the_papers_network_has_no_linear_skip():
     options = {"hidden_size": 3, "max_iter": 5, "random_state": 0}
     forecaster = ALMElmanForecaster(
-        lags=0, linear_skip=False, alpha=1.2, solver_options={"method": "paper"}, **options
+        lags=0, linear_skip=False, alpha=1.2, solver_options=ALMSettings(), **options
     )
     forecaster.fit(Y2[:34], X[:34])
     y, exogenous = Y2[:34].to_numpy(), X[:34].to_numpy()
     z = (y - y.mean(axis=0)) / y.std(axis=0)
     v = (exogenous - exogenous.mean(axis=0)) / exogenous.std(axis=0)
-    expected = train(v, z, alpha=1.2, method="paper", **options)
+    settings = ALMSettings(max_iter=options.pop("max_iter"))
+    expected = train(v, z, alpha=1.2, settings=settings, **options)
     assert forecaster.parameters_.D is None and forecaster.objective_ == pytest.approx(
         expected.objective
     )

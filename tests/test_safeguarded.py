@@ -11,10 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sktime_alm.datasets import make_elman
-from sktime_alm.solver import ALMSettings, ElmanProblem, Regularization, Status, solve, train
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver import (
+    ElmanProblem,
+    Regularization,
+    SafeguardedSettings,
+    Status,
+    solve,
+    train,
+)
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import adjoint_multipliers, gradient
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import certify
 from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import iterate_at, metric
@@ -85,7 +92,7 @@ def test_the_objective_never_rises_and_is_that_of_the_network(
     before = problem.objective(initial)
     if not np.isfinite(before):
         return
-    settings = ALMSettings(
+    settings = SafeguardedSettings(
         method="safeguarded", max_iter=12, max_inner_iter=5, polish=polished, n_relaxations=3
     )
     result = solve(problem, initial, settings)
@@ -99,7 +106,7 @@ def test_the_objective_never_rises_and_is_that_of_the_network(
 @pytest.mark.parametrize("polished", [True, False])
 def test_it_converges_to_a_kkt_point_where_the_objective_is_smooth(polished):
     problem, initial = make_problem("elu")
-    settings = ALMSettings(method="safeguarded", tolerance=1e-5, polish=polished, max_iter=2_000)
+    settings = SafeguardedSettings(tolerance=1e-5, polish=polished, max_iter=2_000)
     result = solve(problem, initial, settings)
     assert result.status is Status.CONVERGED
     # judged afresh, from the network alone
@@ -112,7 +119,7 @@ def test_it_converges_to_a_kkt_point_where_the_objective_is_smooth(polished):
 @pytest.mark.parametrize("polished", [True, False])
 def test_the_polish_takes_over_where_the_steps_come_to_rest(polished):
     problem, initial = make_problem("relu", alpha=0.01)
-    settings = ALMSettings(method="safeguarded", polish=polished, max_iter=1_000, patience=None)
+    settings = SafeguardedSettings(polish=polished, max_iter=1_000, patience=None)
     phases = list(solve(problem, initial, settings).history.to_frame()["phase"])
     if polished:
         assert phases[0] == "alm" and phases[-1] == "polish" and phases == sorted(phases)
@@ -122,7 +129,7 @@ def test_the_polish_takes_over_where_the_steps_come_to_rest(polished):
 
 def test_a_kkt_point_is_a_fixed_point():
     problem, initial = make_problem("elu")
-    settings = ALMSettings(method="safeguarded", tolerance=1e-7, max_iter=500)
+    settings = SafeguardedSettings(tolerance=1e-7, max_iter=500)
     result = solve(problem, initial, settings)
     iterate = iterate_at(problem, result.parameters.hidden_layer)
     assert np.linalg.norm(iterate.gradient) <= 1e-7
@@ -134,8 +141,8 @@ def test_a_kkt_point_is_a_fixed_point():
 
 def test_relaxation_leaves_a_kkt_point_and_is_kept_only_if_it_pays():
     problem, initial = make_problem("relu", alpha=0.01)
-    plain = ALMSettings(max_iter=1_000)
-    relaxed = ALMSettings(n_relaxations=15, patience=None, max_iter=1_000)
+    plain = SafeguardedSettings(max_iter=1_000)
+    relaxed = SafeguardedSettings(n_relaxations=15, patience=None, max_iter=1_000)
     without, with_relaxations = (solve(problem, initial, s) for s in (plain, relaxed))
     assert with_relaxations.objective < without.objective
     frame = with_relaxations.history.to_frame()
@@ -148,7 +155,7 @@ def test_relaxation_leaves_a_kkt_point_and_is_kept_only_if_it_pays():
 
 def test_it_is_deterministic():
     problem, initial = make_problem("relu")
-    settings = ALMSettings(method="safeguarded", n_relaxations=2)
+    settings = SafeguardedSettings(n_relaxations=2)
     first, second = (solve(problem, initial, settings) for _ in range(2))
     np.testing.assert_array_equal(first.parameters.W, second.parameters.W)
     assert first.history[-1].objective == second.history[-1].objective
@@ -159,7 +166,7 @@ def test_a_start_of_spectral_radius_3_gives_a_finite_network(activation):
     problem, initial = make_problem(activation, T=200)
     W = initial.W * (3.0 / np.abs(np.linalg.eigvals(initial.W)).max())
     wild = ElmanParameters(initial.A, W, initial.V, initial.b, initial.c)
-    settings = ALMSettings(method="safeguarded", n_relaxations=3)
+    settings = SafeguardedSettings(n_relaxations=3)
     result = solve(problem, wild, settings)
     assert result.parameters.is_finite()
     # Through a chaotic network a rounding error grows to the size of the states: where the descent
@@ -208,6 +215,6 @@ def test_dead_units_are_no_obstacle():
     case = make_case(activation="relu")
     A, W, V, b, c = case.point.parameters.arrays()
     dead = ElmanParameters(A, W, 0.0 * V, -np.ones_like(b), c)
-    result = solve(case.problem, dead, ALMSettings(method="safeguarded", max_iter=5))
+    result = solve(case.problem, dead, SafeguardedSettings(max_iter=5))
     assert result.parameters.is_finite()
     assert result.objective <= case.problem.objective(dead)

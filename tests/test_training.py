@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import ThreadpoolController
 
 from sktime_alm.solver import ReLU, Status, train
-from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.network import rollout
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 2)), RNG.normal(size=(30, 1))

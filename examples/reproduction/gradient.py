@@ -27,7 +27,7 @@ from reproduction.study import (
     outcome,
 )
 from sktime_alm.solver import ElmanParameters, ElmanProblem
-from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.network import rollout
 from sktime_alm.solver.lagrangian import (
     adjoint_multipliers,
     gradient_in_hidden_layer,

@@ -29,7 +29,7 @@ from sktime_alm.solver import (
     alm,
     solve,
 )
-from sktime_alm.solver.elman import rollout
+from sktime_alm.solver.network import rollout
 from sktime_alm.solver.initialization import initialize
 
 PAPER, SAFEGUARDED = "ALM", "ALM, safeguarded"

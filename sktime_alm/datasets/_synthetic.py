@@ -7,7 +7,7 @@ import pandas as pd
 
 from sktime_alm.solver._validation import check_count, check_nonnegative, check_positive
 from sktime_alm.solver.activations import get_activation
-from sktime_alm.solver.elman import ElmanParameters, rollout
+from sktime_alm.solver.network import ElmanParameters, rollout
 
 
 def make_elman(

@@ -5,14 +5,22 @@ augmented Lagrangian (``lagrangian``) is minimised block by block (``bcd``) with
 outer loop (``alm``); ``optimality`` says how far the outcome is from a KKT point.
 """
 
-from sktime_alm.solver.activations import ELU, Activation, LeakyReLU, ReLU
-from sktime_alm.solver.alm import solve
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.activations import (
+    ELU,
+    Activation,
+    LeakyReLU,
+    ReLU,
+    Smooth,
+    Tanh,
+    scalar,
+)
+from sktime_alm.solver.multistart import solve, train
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import Certificate
-from sktime_alm.solver.reformulation import ElmanProblem, Regularization
+from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.regularization import Regularization
 from sktime_alm.solver.result import ALMIterate, ALMResult, IterationRecord, StartOutcome, Status
-from sktime_alm.solver.settings import ALMSettings
-from sktime_alm.solver.training import train
+from sktime_alm.solver.settings import ALMSettings, SafeguardedSettings
 
 __all__ = [
     "ELU",
@@ -27,8 +35,12 @@ __all__ = [
     "LeakyReLU",
     "ReLU",
     "Regularization",
+    "SafeguardedSettings",
+    "Smooth",
     "StartOutcome",
     "Status",
+    "Tanh",
+    "scalar",
     "solve",
     "train",
 ]

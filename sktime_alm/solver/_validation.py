@@ -42,6 +42,13 @@ def check_number(value: Any, name: str) -> float:
     return float(value)
 
 
+def check_flag(value: Any, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, found {value!r}")
+    return bool(value)
+
+
 def check_nonnegative(value: Any, name: str) -> float:
     """A finite number, 0 or more."""
     if check_number(value, name) < 0.0:

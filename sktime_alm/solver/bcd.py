@@ -15,8 +15,9 @@ from scipy.linalg.lapack import dposv, dpotrf, dtrtri
 
 from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.execution import check_interrupt, time_is_up
 from sktime_alm.solver.lagrangian import Multipliers, lipschitz_constants
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import stationarity
 from sktime_alm.solver.reformulation import ElmanProblem, Point
 
@@ -90,10 +91,7 @@ def update_hidden_states(
     weight = 2.0 / problem.n_observed
     rows = kernels.weighted_rows(u, input_drive, multipliers.xi, gamma)
     d = problem.fed_back(W, rows)
-    if hasattr(problem.sigma, "kernel"):
-        kernels.add_own_terms(d, u, multipliers.zeta, gamma, *problem.sigma.kernel)
-    else:
-        d += gamma * problem.sigma.value(u) - multipliers.zeta
+    kernels.add_own_terms(d, u, multipliers.zeta, gamma, problem.sigma.kernel)
     targets = problem.targets_of_states(parameters.readout, len(W))
     d += np.dot(weight * targets, A, out=rows)
 
@@ -132,8 +130,9 @@ def update_preactivations(
     l2 = problem.regularization.l2_preactivation
     drive = problem.recurrent_drive(parameters.W, h)
     drive += input_drive
-    if hasattr(problem.sigma, "kernel"):
-        kernels.update_preactivations(drive, h, u, xi, zeta, gamma, mu, l2, *problem.sigma.kernel)
+    kind, slope, *_ = problem.sigma.kernel
+    if kind == kernels.PIECEWISE_LINEAR:
+        kernels.update_preactivations(drive, h, u, xi, zeta, gamma, mu, l2, slope)
         return drive
     return problem.sigma.prox(drive - xi / gamma, h + zeta / gamma, u, gamma, mu, l2)
 
@@ -142,6 +141,7 @@ def sweep(
     problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float, mu: float
 ) -> Point:
     """One pass over the three blocks: weights, hidden states, pre-activations."""
+    check_interrupt()
     u = point.u
     parameters = update_parameters(problem, point.h, u, multipliers, gamma)
     drive = problem.input_drive(parameters)
@@ -247,5 +247,5 @@ def descend(
     while n_sweeps < max_sweeps and not is_done:
         previous, point = point, sweep(problem, point, multipliers, gamma, mu)
         n_sweeps += 1
-        is_done = not point.is_finite() or may_stop(point, previous)
+        is_done = not point.is_finite() or may_stop(point, previous) or time_is_up()
     return point, n_sweeps

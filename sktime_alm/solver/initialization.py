@@ -7,7 +7,7 @@ from numbers import Real
 
 import numpy as np
 
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.network import ElmanParameters
 
 # Standard deviation of a weight matrix of shape (fan_out, fan_in).
 INITIALIZATIONS: dict[str, Callable[[int, int], float]] = {

@@ -1,27 +1,28 @@
 """The compiled inner loops: recursions over time, and scalar problems one element at a time.
 
 Each has an obvious NumPy twin in the tests or in the path that activations of your own take.
-An activation is passed as ``kind`` (piecewise linear or ELU) and ``slope`` (of the piecewise
-linear one below 0). Compiled code is cached on disk; the first call after an installation
-compiles for some seconds.
+An activation is passed as a tuple ``sigma``: its kind, its slope below 0 if it is piecewise linear,
+the addresses of its scalar functions if it is smooth. Compiled code is cached on disk; the first
+call after an installation compiles for some seconds.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 
 PIECEWISE_LINEAR = 0
-ELU = 1
+SMOOTH = 1
 
-# Newton with a bisection safeguard is done in about ten steps; bisection alone needs
-# fewer than this many to shrink any bracket of doubles to one unit in the last place.
-_MAX_ROOT_ITERATIONS = 100
-_ROOT_TOLERANCE = 8.0 * np.finfo(np.float64).eps
+# kind, slope below 0, and addresses of the compiled value, derivative and curvature
+Sigma = tuple[int, float, int, int, int]
 
 # a pivot of a Cholesky factor, relative to the diagonal, that may be rounding alone
 SMALLEST_PIVOT = 1e-13
@@ -29,20 +30,67 @@ SMALLEST_PIVOT = 1e-13
 _compiled = njit(cache=True, nogil=True)
 
 
+def _generate_call(typing_context: Any, address: Any, u: Any) -> Any:
+    """The value of a compiled scalar function, given by its address.
+
+    A function passed as such would be compiled into each loop anew, in every process.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function = ir.FunctionType(ir.DoubleType(), [ir.DoubleType()])
+        pointer = builder.inttoptr(arguments[0], function.as_pointer())
+        return builder.call(pointer, [arguments[1]])
+
+    return types.float64(types.intp, types.float64), generate
+
+
+_call: Any = intrinsic(_generate_call)
+
+
 @_compiled
-def _sigma(u: float, kind: int, slope: float) -> float:
+def _value(u: float, sigma: Sigma) -> float:
+    if sigma[0] == SMOOTH:
+        return _call(sigma[2], u)
     if u > 0.0:
         return u
-    if kind == ELU:
-        return math.expm1(u)
-    if slope == 0.0 and u <= 0.0:
+    if sigma[1] == 0.0 and u <= 0.0:
         return 0.0  # not the negative zero, nor the NaN, of 0 u
-    return slope * u
+    return sigma[1] * u
 
 
 @_compiled
-def _elu_derivative(u: float) -> float:
-    return 1.0 if u > 0.0 else math.exp(u)
+def _slope(u: float, sigma: Sigma) -> float:
+    if sigma[0] == SMOOTH:
+        return _call(sigma[3], u)
+    return 1.0 if u > 0.0 else sigma[1]
+
+
+@_compiled
+def activated(u: Array, sigma: Sigma) -> Array:
+    """sigma(u) over a flat array."""
+    values = np.empty_like(u)
+    for i in range(len(u)):
+        values[i] = _value(u[i], sigma)
+    return values
+
+
+@_compiled
+def slopes(u: Array, sigma: Sigma) -> Array:
+    """sigma'(u) over a flat array, from the left at a kink."""
+    values = np.empty_like(u)
+    for i in range(len(u)):
+        values[i] = _slope(u[i], sigma)
+    return values
+
+
+@_compiled
+def curvatures(u: Array, sigma: Sigma) -> Array:
+    """sigma''(u) over a flat array, 0 at a kink."""
+    values = np.zeros_like(u)
+    if sigma[0] == SMOOTH:
+        for i in range(len(u)):
+            values[i] = _call(sigma[4], u[i])
+    return values
 
 
 @njit(inline="always")
@@ -69,22 +117,22 @@ def _add_rows(
 
 
 @njit(inline="always")
-def _activate(h: Array, u: Array, t: int, kind: int, slope: float) -> None:
+def _activate(h: Array, u: Array, t: int, sigma: Sigma) -> None:
     """h_t = sigma(u_t), without a branch on signs, which are as good as random."""
-    if kind == ELU:
+    if sigma[0] == SMOOTH:
         for i in range(u.shape[1]):
-            h[t, i] = _sigma(u[t, i], kind, slope)
-    elif slope == 0.0:
+            h[t, i] = _call(sigma[2], u[t, i])
+    elif sigma[1] == 0.0:
         for i in range(u.shape[1]):
             h[t, i] = 0.0 if u[t, i] <= 0.0 else u[t, i]
     else:
         for i in range(u.shape[1]):
-            h[t, i] = u[t, i] * (slope if u[t, i] <= 0.0 else 1.0)
+            h[t, i] = u[t, i] * (sigma[1] if u[t, i] <= 0.0 else 1.0)
 
 
 @_compiled
 def rollout(
-    u: Array, h: Array, W_T: Array, restart: Array, is_start: BoolArray, kind: int, slope: float
+    u: Array, h: Array, W_T: Array, restart: Array, is_start: BoolArray, sigma: Sigma
 ) -> None:
     """Complete u = V x + b, given on entry, to W h_{t-1} + V x + b, and fill h = sigma(u)."""
     T, r = u.shape
@@ -100,7 +148,7 @@ def rollout(
         for j in range(n_active, n_active + 7):
             weights[j] = 0.0
         _add_rows(u, t, W_T, index, weights, n_active)
-        _activate(h, u, t, kind, slope)
+        _activate(h, u, t, sigma)
 
 
 @_compiled
@@ -111,8 +159,7 @@ def adjoint(
     W: Array,
     is_end: BoolArray,
     l2_preactivation: float,
-    kind: int,
-    slope: float,
+    sigma: Sigma,
 ) -> None:
     """Complete zeta = -2/T A'(A h + D x + c - y), given on entry, by W' xi_{t+1}, and fill xi."""
     T, r = u.shape
@@ -126,12 +173,12 @@ def adjoint(
             for j in range(n_active, n_active + 7):
                 weights[j] = 0.0
             _add_rows(zeta, t, W, index, weights, n_active)
-        if kind == ELU:
+        if sigma[0] == SMOOTH:
             for i in range(r):
-                xi[t, i] = zeta[t, i] * _elu_derivative(u[t, i])
+                xi[t, i] = zeta[t, i] * _call(sigma[3], u[t, i])
         else:
             for i in range(r):
-                xi[t, i] = zeta[t, i] * (1.0 if u[t, i] > 0.0 else slope)
+                xi[t, i] = zeta[t, i] * (1.0 if u[t, i] > 0.0 else sigma[1])
         for i in range(r):
             xi[t, i] -= 2.0 * l2_preactivation * u[t, i]
 
@@ -195,8 +242,7 @@ def evaluate(
     l2_hidden_layer: Array,
     l2_readout: Array,
     l2_preactivation: float,
-    kind: int,
-    slope: float,
+    sigma: Sigma,
 ) -> tuple[Array, float, bool]:
     """The best readout and R of a hidden layer; fills u, h and the errors.
 
@@ -206,7 +252,7 @@ def evaluate(
     T, r, m, k = len(inputs), len(hidden_layer), Y.shape[1], skip.shape[1]
     np.dot(inputs, np.ascontiguousarray(hidden_layer[:, r:].T), u)
     W_T = np.ascontiguousarray(hidden_layer[:, :r].T)
-    rollout(u, h, W_T, np.zeros(r), is_start, kind, slope)
+    rollout(u, h, W_T, np.zeros(r), is_start, sigma)
 
     n_observed = T - len(missing)
     weight = 2.0 / n_observed
@@ -256,14 +302,13 @@ def differentiate(
     is_end: BoolArray,
     l2_hidden_layer: Array,
     l2_preactivation: float,
-    kind: int,
-    slope: float,
+    sigma: Sigma,
 ) -> Array:
     """The gradient of R in an evaluated hidden layer; fills xi and zeta, the adjoint recursion."""
     T, r = u.shape
     np.dot((2.0 / n_observed) * errors, np.ascontiguousarray(readout[:, :r]), zeta)
     W = np.ascontiguousarray(hidden_layer[:, :r])
-    adjoint(zeta, xi, u, W, is_end, l2_preactivation, kind, slope)
+    adjoint(zeta, xi, u, W, is_end, l2_preactivation, sigma)
     of_inputs, of_states = np.dot(xi.T, inputs), np.dot(xi[1:].T, h[:-1])
     gradient = np.empty_like(hidden_layer)
     for i in range(r):
@@ -276,62 +321,6 @@ def differentiate(
                 for j in range(r):
                     gradient[i, j] += xi[t + 1, i] * h[t, j]
     return gradient
-
-
-@_compiled
-def secant_direction(
-    gradient: Array, S: Array, Z: Array, U: Array, YZ: Array, inverse_metric: Array, first: int
-) -> Array:
-    """-H gradient of :class:`LimitedMemory`; U and YZ hold the pairs from ``first`` on."""
-    image, k = np.dot(gradient, inverse_metric), len(S)
-    if k == 0:
-        return -image
-    vector = gradient.ravel()
-    solved, inner = np.dot(S, vector), np.dot(Z, vector)
-    last = first + k - 1
-    scale = U[last, last] / YZ[last, last]
-    for i in range(k - 1, -1, -1):
-        for j in range(i + 1, k):
-            solved[i] -= U[first + i, first + j] * solved[j]
-        solved[i] /= U[first + i, first + i]
-    for i in range(k):
-        inner[i] = -inner[i]
-        for j in range(k):
-            inner[i] += YZ[first + i, first + j] * solved[j]
-    for i in range(k):
-        inner[i] = U[first + i, first + i] * solved[i] + scale * inner[i]
-        for j in range(i):
-            inner[i] -= U[first + j, first + i] * inner[j]
-        inner[i] /= U[first + i, first + i]
-    of_Z, of_S = np.dot(solved, Z), np.dot(inner, S)
-    direction, of_gradient = np.empty(gradient.size), image.ravel()
-    for i in range(gradient.size):
-        direction[i] = scale * (of_Z[i] - of_gradient[i]) - of_S[i]
-    return direction.reshape(gradient.shape)
-
-
-@_compiled
-def append_secant(
-    step: Array,
-    change: Array,
-    S: Array,
-    Y: Array,
-    Z: Array,
-    U: Array,
-    YZ: Array,
-    inverse_metric: Array,
-    first: int,
-    k: int,
-) -> None:
-    """Write a pair and its products with those from ``first`` on into row k."""
-    s, y, z = step.ravel(), change.ravel(), np.dot(change, inverse_metric).ravel()
-    for i in range(step.size):
-        S[k, i], Y[k, i], Z[k, i] = s[i], y[i], z[i]
-    of_S, of_Y = np.dot(S[first : k + 1], Y[k]), np.dot(Y[first : k + 1], Z[k])
-    for i in range(first, k + 1):
-        U[k, i] = 0.0
-        U[i, k] = of_S[i - first]
-        YZ[k, i] = YZ[i, k] = of_Y[i - first]
 
 
 @_compiled
@@ -360,145 +349,22 @@ def _piecewise_linear_minimiser(
 
 
 @_compiled
-def _elu_slope(
-    u: float, pull: float, theta2: float, gamma: float, curvature: float
-) -> tuple[float, float]:
-    """phi' and phi'' for ELU at u <= 0, where phi'' is the quadratic (4.40) in exp(u)."""
-    z = math.exp(u)
-    first = curvature * u - pull - gamma * z * (theta2 + 1.0 - z)
-    return first, curvature - gamma * z * (theta2 + 1.0 - 2.0 * z)
-
-
-@_compiled
-def _elu_minimum(
-    guess: float,
-    lower: float,
-    upper: float,
-    pull: float,
-    theta2: float,
-    gamma: float,
-    curvature: float,
-) -> float:
-    """The minimiser of phi on a piece [lower, upper] of (-inf, 0] where it is convex.
-
-    Newton's method on phi', and bisection wherever it would leave the bracket.
-    """
-    if _elu_slope(lower, pull, theta2, gamma, curvature)[0] >= 0.0:
-        return lower
-    if _elu_slope(upper, pull, theta2, gamma, curvature)[0] <= 0.0:
-        return upper
-    u = min(max(guess, lower), upper)
-    for _ in range(_MAX_ROOT_ITERATIONS):
-        first, second = _elu_slope(u, pull, theta2, gamma, curvature)
-        if first <= 0.0:
-            lower = u
-        if first >= 0.0:
-            upper = u
-        tolerance = _ROOT_TOLERANCE * (1.0 + abs(u))
-        newton = u - first / second if second > 0.0 else math.inf
-        # rounding may throw a last tiny step out of the bracket: that is no cause to bisect
-        if abs(newton - u) <= tolerance:
-            return min(max(newton, lower), upper)
-        following = newton if lower <= newton <= upper else 0.5 * (lower + upper)
-        if abs(following - u) <= tolerance:
-            return following
-        u = following
-    return u
-
-
-@_compiled
-def _elu_minimiser(
-    theta1: float, theta2: float, theta3: float, gamma: float, mu: float, l2: float
-) -> float:
-    """(3.21) above 0 and (4.37) below, whichever has the smaller phi.
-
-    On (-inf, 0] phi is convex up to the smaller root of (4.40) in z = exp(u), concave
-    between the roots and convex from the larger one on: its minimum is that of at most
-    two convex pieces.
-    """
-    curvature = gamma + mu + 2.0 * l2
-    pull = gamma * theta1 + mu * theta3
-    u_plus = max(pull + gamma * theta2, 0.0) / (curvature + gamma)
-    # phi' <= 0 at and left of this point, whatever the sign of theta2
-    lower = min((pull - gamma * max(-theta2, 0.0)) / curvature, 0.0)
-
-    first, second = 0.0, 0.0
-    linear = gamma * (theta2 + 1.0)
-    discriminant = linear * linear - 8.0 * gamma * curvature
-    if discriminant > 0.0 and linear > 0.0:
-        larger_sum = linear + math.sqrt(discriminant)
-        # this form of the smaller root does not cancel
-        first = min(max(math.log(2.0 * curvature / larger_sum), lower), 0.0)
-        second = min(max(math.log(larger_sum / (4.0 * gamma)), lower), 0.0)
-
-    best, best_value = u_plus, math.inf
-    for candidate in range(3):
-        if candidate == 0:
-            u = u_plus
-        elif candidate == 1:
-            u = _elu_minimum(theta3, lower, first, pull, theta2, gamma, curvature)
-        elif first < second < 0.0:
-            u = _elu_minimum(theta3, second, 0.0, pull, theta2, gamma, curvature)
-        else:
-            break
-        to_theta2 = theta2 - _sigma(u, ELU, 0.0)
-        value = (
-            0.5 * gamma * ((u - theta1) ** 2 + to_theta2 * to_theta2)
-            + 0.5 * mu * (u - theta3) ** 2
-            + l2 * u * u
-        )
-        if value < best_value:
-            best, best_value = u, value
-    return best
-
-
-@_compiled
-def prox(
+def piecewise_linear_prox(
     theta1: Array,
     theta2: Array,
     theta3: Array,
     gamma: float,
     mu: float,
     l2: float,
-    kind: int,
     slope: float,
 ) -> Array:
     """The minimisers of phi over flat arrays."""
     solution = np.empty_like(theta1)
-    if kind == ELU:
-        for i in range(len(theta1)):
-            solution[i] = _elu_minimiser(theta1[i], theta2[i], theta3[i], gamma, mu, l2)
-    else:
-        for i in range(len(theta1)):
-            solution[i] = _piecewise_linear_minimiser(
-                theta1[i], theta2[i], theta3[i], gamma, mu, l2, slope
-            )
+    for i in range(len(theta1)):
+        solution[i] = _piecewise_linear_minimiser(
+            theta1[i], theta2[i], theta3[i], gamma, mu, l2, slope
+        )
     return solution
-
-
-@_compiled
-def subdifferential_distance(u: Array, s: Array, q: Array, kind: int, slope: float) -> Array:
-    """The distance of 0 to s - q sigma'(u) over flat arrays.
-
-    At a kink -q sigma is convex for q < 0, where its subdifferential is the interval
-    between the one-sided slopes, and concave for q >= 0, where the limiting
-    subdifferential is those two slopes alone.
-    """
-    distance = np.empty_like(u)
-    for i in range(len(u)):
-        right = s[i] - q[i]
-        left = s[i] - slope * q[i]
-        if kind == ELU:
-            distance[i] = abs(s[i] - q[i] * _elu_derivative(u[i]))
-        elif u[i] > 0.0:
-            distance[i] = abs(right)
-        elif u[i] < 0.0:
-            distance[i] = abs(left)
-        elif q[i] < 0.0 and left <= 0.0 <= right:
-            distance[i] = 0.0
-        else:
-            distance[i] = min(abs(left), abs(right))
-    return distance
 
 
 @_compiled
@@ -511,31 +377,27 @@ def update_preactivations(
     gamma: float,
     mu: float,
     l2: float,
-    kind: int,
     slope: float,
 ) -> None:
-    """(3.16) in one pass: replace the drive W h_{t-1} + V x_t + b by the new u."""
+    """(3.16) in one pass, of a piecewise linear activation: replace the drive by the new u."""
     inverse = 1.0 / gamma
     T, r = u.shape
     for t in range(T):
         for i in range(r):
             theta1 = drive[t, i] - inverse * xi[t, i]
             theta2 = h[t, i] + inverse * zeta[t, i]
-            if kind == ELU:
-                drive[t, i] = _elu_minimiser(theta1, theta2, u[t, i], gamma, mu, l2)
-            else:
-                drive[t, i] = _piecewise_linear_minimiser(
-                    theta1, theta2, u[t, i], gamma, mu, l2, slope
-                )
+            drive[t, i] = _piecewise_linear_minimiser(
+                theta1, theta2, u[t, i], gamma, mu, l2, slope
+            )
 
 
 @_compiled
-def add_own_terms(d: Array, u: Array, zeta: Array, gamma: float, kind: int, slope: float) -> None:
+def add_own_terms(d: Array, u: Array, zeta: Array, gamma: float, sigma: Sigma) -> None:
     """Complete the right side d of (3.15) by gamma sigma(u) - zeta."""
     T, r = u.shape
     for t in range(T):
         for i in range(r):
-            d[t, i] += gamma * _sigma(u[t, i], kind, slope) - zeta[t, i]
+            d[t, i] += gamma * _value(u[t, i], sigma) - zeta[t, i]
 
 
 @_compiled
@@ -562,8 +424,7 @@ def simulate(
     exogenous: Array,
     noise: Array,
     bounds: Array,
-    kind: int,
-    slope: float,
+    sigma: Sigma,
 ) -> Array:
     """Paths of the network run on its own noisy outputs, cut off at lower and upper bounds.
 
@@ -585,7 +446,7 @@ def simulate(
                     total += V[i, j] * recent[j]
                 for j in range(exogenous.shape[1]):
                     total += V[i, n_lagged + j] * exogenous[t, j]
-                following[i] = _sigma(total, kind, slope)
+                following[i] = _value(total, sigma)
             h[:] = following
             for i in range(m):
                 total = c[i]

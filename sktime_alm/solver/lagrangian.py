@@ -13,7 +13,7 @@ import numpy as np
 
 from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reformulation import ElmanProblem, Point
 
 
@@ -42,8 +42,7 @@ def adjoint_multipliers(problem: ElmanProblem, point: Point) -> Multipliers:
     kink of sigma its derivative from the left is used.
     """
     parameters, h, u = point
-    errors = problem.errors(parameters.readout, h)
-    zeta = np.dot((2.0 / problem.n_observed) * errors, parameters.A)
+    zeta = np.dot(problem.pull(parameters.readout, h), parameters.A)
     return Multipliers(backpropagate(problem, parameters.W, u, zeta), zeta)
 
 
@@ -51,15 +50,9 @@ def backpropagate(problem: ElmanProblem, W: Array, u: Array, zeta: Array) -> Arr
     """Complete zeta = -2/T A'(A h + D x + c - y) by W' xi_{t+1} in place, and return xi."""
     l2 = problem.regularization.l2_preactivation
     xi = np.empty_like(u)
-    if hasattr(problem.sigma, "kernel"):
-        W = np.ascontiguousarray(W)
-        kernels.adjoint(zeta, xi, u, W, problem.is_end, l2, *problem.sigma.kernel)
-        return xi
-    slope = problem.sigma.derivative(u)
-    for t in reversed(range(len(u))):
-        if not problem.is_end[t]:
-            zeta[t] += xi[t + 1] @ W
-        xi[t] = zeta[t] * slope[t] - 2.0 * l2 * u[t]
+    kernels.adjoint(
+        zeta, xi, u, np.ascontiguousarray(W), problem.is_end, l2, problem.sigma.kernel
+    )
     return xi
 
 
@@ -122,14 +115,14 @@ def gradient(
 def objective_gradient(problem: ElmanProblem, point: Point) -> Gradient:
     """The gradient of R(s) itself, in which ``u_slope`` has no part."""
     parameters, h, u = point
-    residual = (2.0 / problem.n_observed) * problem.errors(parameters.readout, h)
+    pull = problem.pull(parameters.readout, h)
     reg, r = problem.regularization, h.shape[1]
     readout = 2.0 * reg.of_readout(r, problem.n_skip) * parameters.readout
-    readout[:, :r] -= residual.T @ h
-    readout[:, r:] -= residual.T @ problem.skip
+    readout[:, :r] -= pull.T @ h
+    readout[:, r:] -= pull.T @ problem.skip
     hidden_layer = 2.0 * reg.of_hidden_layer(problem.n_inputs, r) * parameters.hidden_layer
     of_parameters = ElmanParameters.from_layers(hidden_layer, readout)
-    of_h = np.dot(-residual, parameters.A)
+    of_h = np.dot(-pull, parameters.A)
     return Gradient(of_parameters, of_h, 2.0 * reg.l2_preactivation * u, np.zeros(()))
 
 

@@ -2,20 +2,28 @@
 
 Stationarity is the distance of 0 to the limiting subdifferential of the augmented
 Lagrangian (3.6). Feasibility is the size of the two constraint violations. A point with
-multipliers is KKT (Definition 2.2) when both vanish at gamma = 0.
+multipliers is KKT (Definition 2.2) when both vanish at gamma = 0. Where ||W|| is at its bound,
+the bound has a multiplier too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.elman import ElmanParameters
 from sktime_alm.solver.lagrangian import Multipliers, gradient, objective_gradient
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reformulation import ElmanProblem, Point
+from sktime_alm.solver.rim import Rim
+
+# the least share of the size of Y that errors are taken to have: below it rounding rules
+_SMALLEST_LEVEL = 1e-4
+# ||W|| may exceed its bound by rounding
+_ROUNDING = 1e-9
 
 
 class Stationarity(NamedTuple):
@@ -43,6 +51,21 @@ class Feasibility(NamedTuple):
         return max(self)
 
 
+class Recurrence(NamedTuple):
+    """The bound on ||W||: what is left of its own conditions.
+
+    ``multiplier``, (r, r), is what the gradient in W must cancel: U S V' with S psd, of the
+    singular vectors at the bound. ``n_active`` is how many they are, ``excess`` by how much ||W||
+    is relatively above the bound, and ``complementarity`` the product of the multiplier and the
+    distances to the bound, relative as the stationarity is.
+    """
+
+    multiplier: Array
+    n_active: int = 0
+    excess: float = 0.0
+    complementarity: float = 0.0
+
+
 @dataclass(frozen=True, repr=False)
 class Certificate:
     """KKT residuals of (2.6) at a point with multipliers.
@@ -52,18 +75,29 @@ class Certificate:
     stationarity : float
         Norm of ``stationarity_blocks``.
     relative_stationarity : float
-        The same over max(1, ||grad R(s)||).
+        The same in units of the data, which makes it a number without dimension: with s the
+        size of Y (the root of the mean variance of its columns) and k_j that of the column j of
+        X (its root mean square), the gradients in A and c are multiplied by s, that in the
+        column j of V is divided by k_j, and all is divided by s^2, as if Y and X were
+        standardised. The gradient of a mean of squares shrinks with the errors: all is divided
+        by their share sqrt(R) / s as well, which counts as at least 1e-4 and at most 1, or by
+        the norm of grad R(s) in these units where that is larger.
     stationarity_blocks : Stationarity
         Distance of 0 to the subdifferential of the Lagrangian, in the weights, the
         hidden states and the pre-activations.
     feasibility : float
         The larger of ``feasibility_blocks``.
     relative_feasibility : float
-        The larger of ||C1|| / max(1, ||u||) and ||C2|| / max(1, ||h||).
+        The larger of ||C1|| / max(1, ||u||) and ||C2|| / max(1, ||h||); u and h do not
+        depend on the units of X and Y.
     feasibility_blocks : Feasibility
         ||C1|| and ||C2||.
     tolerance : float
         What the relative numbers are held against.
+    recurrence : Recurrence
+        The bound on ||W||, whose multiplier is part of the stationarity.
+    n_kinks : int
+        The number of pre-activations that are 0, where the activation has a kink.
     """
 
     stationarity: float
@@ -73,11 +107,18 @@ class Certificate:
     relative_feasibility: float
     feasibility_blocks: Feasibility
     tolerance: float
+    recurrence: Recurrence
+    n_kinks: int = 0
 
     @property
     def residual(self) -> float:
-        """The larger of the two relative residuals."""
-        return max(self.relative_stationarity, self.relative_feasibility)
+        """The largest of the relative residuals."""
+        return max(
+            self.relative_stationarity,
+            self.relative_feasibility,
+            self.recurrence.excess,
+            self.recurrence.complementarity,
+        )
 
     @property
     def is_kkt(self) -> bool:
@@ -87,15 +128,36 @@ class Certificate:
     def __repr__(self) -> str:
         blocks, violations = self.stationarity_blocks, self.feasibility_blocks
         verdict = "is" if self.is_kkt else "is not"
-        return (
-            f"The point {verdict} KKT to {self.tolerance:.0e}.\n"
+        lines = [
+            f"The point {verdict} KKT to {self.tolerance:.0e}{self._what_is_left()}.",
             f"stationarity {self.stationarity:.2e} (relative {self.relative_stationarity:.2e}): "
             f"weights {blocks.parameters:.2e}, hidden states {blocks.hidden:.2e}, "
-            f"pre-activations {blocks.preactivation:.2e}\n"
+            f"pre-activations {blocks.preactivation:.2e}",
             f"feasibility  {self.feasibility:.2e} (relative {self.relative_feasibility:.2e}): "
             f"||u - (W h + V x + b)|| {violations.preactivation:.2e}, "
-            f"||h - sigma(u)|| {violations.hidden:.2e}"
-        )
+            f"||h - sigma(u)|| {violations.hidden:.2e}",
+        ]
+        if self.n_kinks:
+            lines.append(f"pre-activations at their kink: {self.n_kinks}")
+        if self.recurrence.n_active:
+            lines.append(f"singular values of W at their bound: {self.recurrence.n_active}")
+        return "\n".join(lines)
+
+    def _what_is_left(self) -> str:
+        """The largest residual in words."""
+        if self.is_kkt:
+            return ""
+        blocks, recurrence = self.stationarity_blocks, self.recurrence
+        if self.residual == recurrence.excess:
+            return ": W is beyond its bound"
+        if self.residual == recurrence.complementarity:
+            return ": W is short of the bound that holds it"
+        if self.residual == self.relative_feasibility:
+            return ": the states are not those of the network"
+        if blocks.parameters >= max(blocks.hidden, blocks.preactivation):
+            at_kinks = " whatever the slopes at the kinks" if self.n_kinks else ""
+            return f": the Lagrangian has a slope in the weights{at_kinks}"
+        return ": the multipliers do not balance the states"
 
 
 def stationarity(
@@ -120,17 +182,24 @@ def feasibility(problem: ElmanProblem, point: Point) -> Feasibility:
 def certify(
     problem: ElmanProblem, point: Point, multipliers: Multipliers, tolerance: float
 ) -> Certificate:
-    """KKT residuals of (2.6) at a point with multipliers (xi, zeta)."""
-    blocks = stationarity(problem, point, multipliers, gamma=0.0)
-    violations = feasibility(problem, point)
+    """KKT residuals of (2.6) at a point with multipliers (xi, zeta).
 
-    of_objective = objective_gradient(problem, point)
-    parts = (_norm_of_all(of_objective.parameters), of_objective.h, of_objective.u_smooth)
-    scale = max(1.0, float(np.linalg.norm([_norm(np.asarray(part)) for part in parts])))
+    The multiplier of the bound on ||W|| is the one that leaves the least.
+    """
+    blocks = gradient(problem, point, multipliers, gamma=0.0)
+    of_R, violations = objective_gradient(problem, point), feasibility(problem, point)
+    level = max(
+        error_level(problem, problem.objective_at(point)),
+        _norm_in_units(problem, of_R.parameters, of_R.h, np.asarray(of_R.u_smooth)),
+    )
+    recurrence = _bound_on_recurrence(problem, point, blocks.parameters.W, level, tolerance)
+    of_weights = replace(blocks.parameters, W=blocks.parameters.W + recurrence.multiplier)
+    of_u = problem.sigma.subdifferential_distance(point.u, blocks.u_smooth, blocks.u_slope)
+    sizes = Stationarity(_norm_of_all(of_weights), _norm(blocks.h), _norm(of_u))
     return Certificate(
-        stationarity=blocks.norm,
-        relative_stationarity=blocks.norm / scale,
-        stationarity_blocks=blocks,
+        stationarity=sizes.norm,
+        relative_stationarity=_norm_in_units(problem, of_weights, blocks.h, of_u) / level,
+        stationarity_blocks=sizes,
         feasibility=violations.norm,
         relative_feasibility=max(
             violations.preactivation / max(1.0, _norm(point.u)),
@@ -138,7 +207,65 @@ def certify(
         ),
         feasibility_blocks=violations,
         tolerance=tolerance,
+        recurrence=recurrence,
+        n_kinks=_count_kinks(problem, point.u),
     )
+
+
+def _bound_on_recurrence(
+    problem: ElmanProblem, point: Point, gradient_in_W: Array, level: float, tolerance: float
+) -> Recurrence:
+    """The multiplier of the bound that leaves the least of a gradient, and its conditions."""
+    W, bound = point.parameters.W, problem.max_recurrence
+    if not np.isfinite(bound):
+        return Recurrence(np.zeros_like(W))
+    rim = Rim.of(W, bound, tolerance)
+    excess = float(rim.values[0] / bound - 1.0)
+    rim, S = rim.released(rim.multiplier(gradient_in_W))
+    slack = float(S @ np.maximum(bound - rim.values[: rim.k], 0.0))
+    return Recurrence(
+        (rim.U[:, : rim.k] * S) @ rim.V[:, : rim.k].T,
+        rim.k,
+        excess if excess > _ROUNDING else 0.0,
+        slack / (problem.target_size**2 * level),
+    )
+
+
+def in_units(problem: ElmanProblem, gradients: Array) -> Array:
+    """Gradients in [W V b], (..., r, r + n + 1), in the units of :class:`Certificate`."""
+    r = gradients.shape[-2]
+    factors = np.concatenate([np.ones(r), 1.0 / problem.contraction.sizes, np.ones(1)])
+    return gradients * (factors / problem.target_size**2)
+
+
+def _norm_in_units(
+    problem: ElmanProblem, parameters: ElmanParameters, of_h: Array, of_u: Array
+) -> float:
+    """Norm of a gradient over all blocks, in the same units."""
+    readout = [parameters.A, parameters.c]
+    if parameters.D is not None:
+        readout.append(parameters.D / problem.contraction.sizes)
+    sizes = [_norm(block) / problem.target_size for block in readout]
+    sizes += [_norm(block) / problem.target_size**2 for block in (of_h, of_u)]
+    sizes.append(_norm(in_units(problem, parameters.hidden_layer)))
+    return _norm(np.array(sizes))
+
+
+def error_level(problem: ElmanProblem, objective: float) -> float:
+    """sqrt(R) over the size of Y, within limits: what gradients of R are in proportion to."""
+    share = np.sqrt(objective) / problem.target_size
+    return float(min(max(share, _SMALLEST_LEVEL), 1.0))
+
+
+def relative_size(problem: ElmanProblem, objective: float, gradient: Array) -> float:
+    """The relative stationarity that a gradient in [W V b] makes, as in :class:`Certificate`."""
+    return _norm(in_units(problem, gradient)) / error_level(problem, objective)
+
+
+def _count_kinks(problem: ElmanProblem, u: Array) -> int:
+    """The number of pre-activations at a kink of a piecewise linear activation."""
+    is_kinked = problem.sigma.kernel[0] == kernels.PIECEWISE_LINEAR
+    return int((u == 0.0).sum()) if is_kinked else 0
 
 
 def _norm(array: Array) -> float:

@@ -10,7 +10,8 @@ from scipy.linalg.lapack import dpotrf
 from scipy.optimize import minimize
 
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.reduced import Iterate, iterate_at, metric
+from sktime_alm.solver.execution import time_is_up
+from sktime_alm.solver.reduced import Iterate, differentiate, evaluate, metric_at
 from sktime_alm.solver.reformulation import ElmanProblem
 
 _N_CORRECTIONS = 20
@@ -18,8 +19,8 @@ _N_CORRECTIONS = 20
 _OVERFLOWN = 1e3
 
 
-class _Converged(Exception):
-    """The gradient is as small as asked."""
+class _Ended(Exception):
+    """The gradient is as small as asked, or the time is up."""
 
 
 def polish(
@@ -31,7 +32,7 @@ def polish(
 ) -> tuple[Iterate, int]:
     """Lower R from an iterate by at most ``max_steps`` quasi-Newton steps.
 
-    In the variables B L / s, where L L' is the metric at the iterate and s the norm of the
+    In the coordinates times L / s, where L L' is the metric at the iterate and s the norm of the
     gradient, the curvature is near the identity and the first step of length 1 is the
     damped step of the weight block.
 
@@ -46,39 +47,41 @@ def polish(
     """
     best, n_steps = iterate, 0
     shape = iterate.gradient.shape
-    factor, info = dpotrf(metric(problem, iterate.trial), lower=1, clean=1)
+    factor, info = dpotrf(metric_at(problem, iterate), lower=1, clean=1)
     if info != 0 or not np.isfinite(factor).all():
         return best, n_steps
     scale = float(np.linalg.norm(solve_triangular(factor, iterate.gradient.T, lower=True)))
     if not scale > 0.0:
         return best, n_steps
 
-    def hidden_layer(variables: Array) -> Array:
-        rows = scale * variables.reshape(shape)
+    def coordinates(scaled: Array) -> Array:
+        rows = scale * scaled.reshape(shape)
         return solve_triangular(factor, rows.T, lower=True, trans="T", check_finite=False).T
 
-    def objective_and_gradient(variables: Array) -> tuple[float, Array]:
+    def objective_and_gradient(scaled: Array) -> tuple[float, Array]:
         nonlocal best, n_steps
+        if time_is_up():
+            raise _Ended
         n_steps += 1
-        layer, found = hidden_layer(variables), None
-        if problem.admits(layer[:, : len(layer)]):
-            found = iterate_at(problem, layer, steepest)
+        frame = problem.contraction.frame(coordinates(scaled))
+        trial = evaluate(problem, frame.hidden_layer)
+        found = None if trial is None else differentiate(problem, frame, trial, steepest)
         if found is None:
-            return _OVERFLOWN * max(1.0, iterate.objective), np.zeros_like(variables)
+            return _OVERFLOWN * iterate.objective, np.zeros_like(scaled)
         if found.objective < best.objective:
             best = found
             if np.linalg.norm(found.gradient) <= tolerance:
-                raise _Converged
+                raise _Ended
         gradient = (
             scale * solve_triangular(factor, found.gradient.T, lower=True, check_finite=False).T
         )
         return found.objective, gradient.ravel()
 
     options = {"maxcor": _N_CORRECTIONS, "maxiter": max_steps, "maxfun": 2 * max_steps + 20}
-    with suppress(_Converged):
+    with suppress(_Ended):
         minimize(
             objective_and_gradient,
-            (iterate.hidden_layer @ factor / scale).ravel(),
+            (iterate.variables @ factor / scale).ravel(),
             jac=True,
             method="L-BFGS-B",
             options=options | {"ftol": 0.0, "gtol": 0.0},

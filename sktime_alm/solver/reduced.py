@@ -16,8 +16,9 @@ import numpy as np
 from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.bcd import hidden_layer_gram, solve_readout
-from sktime_alm.solver.elman import ElmanParameters
-from sktime_alm.solver.lagrangian import backpropagate, gradient_in_hidden_layer
+from sktime_alm.solver.contraction import Frame
+from sktime_alm.solver.execution import check_interrupt
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reformulation import ElmanProblem, Point
 
 
@@ -39,15 +40,16 @@ class Trial(NamedTuple):
 
 
 class Iterate(NamedTuple):
-    """A trial with the gradient of R in B."""
+    """A trial in coordinates of the bound, with the gradient of R in these."""
 
+    frame: Frame
     trial: Trial
     gradient: Array
 
     @property
-    def hidden_layer(self) -> Array:
-        """B = [W V b]."""
-        return self.trial.hidden_layer
+    def variables(self) -> Array:
+        """The coordinates."""
+        return self.frame.variables
 
     @property
     def objective(self) -> float:
@@ -56,9 +58,11 @@ class Iterate(NamedTuple):
 
 
 def evaluate(problem: ElmanProblem, hidden_layer: Array) -> Trial | None:
-    """Roll out B and find its best readout; None if the network overflows."""
-    if not hasattr(problem.sigma, "kernel"):
-        return _evaluate_states(problem, hidden_layer, *problem.rollout_of(hidden_layer))
+    """Roll out B and find its best readout; None if the network overflows.
+
+    A safe place for interrupts, which are raised here.
+    """
+    check_interrupt()
     reg, r = problem.regularization, len(hidden_layer)
     # made here, since NumPy asks for large pages where compiled code would not
     u, h, errors = (
@@ -81,7 +85,7 @@ def evaluate(problem: ElmanProblem, hidden_layer: Array) -> Trial | None:
         reg.of_hidden_layer(problem.n_inputs, r),
         reg.of_readout(r, problem.n_skip),
         reg.l2_preactivation,
-        *problem.sigma.kernel,
+        problem.sigma.kernel,
     )
     if not is_regular:
         return _evaluate_states(problem, hidden_layer, u, h)
@@ -96,51 +100,55 @@ def _evaluate_states(
     if not np.isfinite((h * h).sum()):
         return None
     readout = solve_readout(problem, h)
-    errors = problem.errors(readout, h)
-    objective = problem.objective_of(hidden_layer, readout, errors, u)
+    parameters = ElmanParameters.from_layers(hidden_layer, readout)
+    objective = problem.objective_at(Point(parameters, h, u))
     if not np.isfinite(objective):
         return None
-    return Trial(hidden_layer, readout, u, h, errors, objective)
+    return Trial(hidden_layer, readout, u, h, problem.errors(readout, h), objective)
 
 
-def differentiate(problem: ElmanProblem, trial: Trial, steepest: float = np.inf) -> Iterate | None:
-    """Complete a trial by the gradient, through the adjoint multipliers.
+def gradient_of(problem: ElmanProblem, trial: Trial) -> Array:
+    """The gradient of R in B, through the adjoint multipliers; not finite if it overflows."""
+    reg, r = problem.regularization, len(trial.hidden_layer)
+    xi, zeta = np.empty_like(trial.u), np.empty_like(trial.u)
+    return kernels.differentiate(
+        xi,
+        zeta,
+        problem.inputs,
+        *trial[:-1],
+        problem.n_observed,
+        problem.is_end,
+        reg.of_hidden_layer(problem.n_inputs, r),
+        reg.l2_preactivation,
+        problem.sigma.kernel,
+    )
+
+
+def differentiate(
+    problem: ElmanProblem, frame: Frame, trial: Trial, steepest: float = np.inf
+) -> Iterate | None:
+    """Complete a trial by the gradient of R in the coordinates.
 
     None if it overflows, as it may where the rollout does not, or if its norm is above
     ``steepest``: R is a cliff where the recurrence is unstable.
     """
-    hidden_layer, readout, u, h, errors, _ = trial
-    r = len(hidden_layer)
-    if hasattr(problem.sigma, "kernel"):
-        reg = problem.regularization
-        xi, zeta = np.empty_like(u), np.empty_like(u)
-        gradient = kernels.differentiate(
-            xi,
-            zeta,
-            problem.inputs,
-            *trial[:-1],
-            problem.n_observed,
-            problem.is_end,
-            reg.of_hidden_layer(problem.n_inputs, r),
-            reg.l2_preactivation,
-            *problem.sigma.kernel,
-        )
-    else:
-        zeta = np.dot((2.0 / problem.n_observed) * errors, readout[:, :r])
-        xi = backpropagate(problem, hidden_layer[:, :r], u, zeta)
-        gradient = gradient_in_hidden_layer(problem, hidden_layer, h, xi)
+    gradient = problem.contraction.pull_back(frame, gradient_of(problem, trial))
     steepness = np.linalg.norm(gradient)
     if not (np.isfinite(steepness) and steepness <= steepest):
         return None
-    return Iterate(trial, gradient)
+    return Iterate(frame, trial, gradient)
 
 
 def iterate_at(
     problem: ElmanProblem, hidden_layer: Array, steepest: float = np.inf
 ) -> Iterate | None:
-    """The rollout of a hidden layer with all that a step needs; None as in differentiate."""
-    trial = evaluate(problem, hidden_layer)
-    return None if trial is None else differentiate(problem, trial, steepest)
+    """The rollout of a hidden layer with all that a step needs; None as in differentiate.
+
+    Where W is on its bound the iterate is a little inside.
+    """
+    frame = problem.contraction.frame_of(hidden_layer)
+    trial = evaluate(problem, frame.hidden_layer)
+    return None if trial is None else differentiate(problem, frame, trial, steepest)
 
 
 def penalty_of(problem: ElmanProblem, trial: Trial) -> float:
@@ -159,10 +167,19 @@ def metric(problem: ElmanProblem, trial: Trial) -> Array:
 
     It is what the augmented Lagrangian is curved by in a row of B. The damping, a
     proximal term of the size of the mean curvature, keeps directions that the states
-    hardly visit from being stepped along far.
+    hardly visit from being stepped along far. It counts inputs in units of their sizes.
     """
     h, reg = trial.h, problem.regularization
     matrix = penalty_of(problem, trial) * hidden_layer_gram(problem, h, h.T @ h)
-    matrix.flat[:: len(matrix) + 1] += 2.0 * reg.of_hidden_layer(problem.n_inputs, h.shape[1])
-    matrix.flat[:: len(matrix) + 1] += max(np.trace(matrix) / len(matrix), np.finfo(float).tiny)
+    diagonal = matrix.reshape(-1)[:: len(matrix) + 1]
+    diagonal += 2.0 * reg.of_hidden_layer(problem.n_inputs, h.shape[1])
+    units = np.ones(len(matrix))
+    units[h.shape[1] : -1] = problem.contraction.sizes
+    mean = max(np.mean(diagonal / units**2), np.finfo(float).tiny)
+    diagonal += mean * units**2
     return matrix
+
+
+def metric_at(problem: ElmanProblem, iterate: Iterate) -> Array:
+    """The metric in the coordinates of an iterate."""
+    return problem.contraction.metric_of(metric(problem, iterate.trial))

@@ -11,18 +11,21 @@ in the loss, whose mean is over the others, but in all else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
-from numpy.linalg import eigvalsh, svd
 
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
-from sktime_alm.solver._validation import check_count, check_matrix, check_nonnegative
+from sktime_alm.solver._validation import check_matrix
 from sktime_alm.solver.activations import Activation, get_activation
-from sktime_alm.solver.elman import ElmanParameters, complete_rollout
+from sktime_alm.solver.contraction import Contraction
+from sktime_alm.solver.datafits import Datafit, Squared
+from sktime_alm.solver.network import ElmanParameters, complete_rollout
+from sktime_alm.solver.regularization import Regularization
 
 
 class Point(NamedTuple):
@@ -38,96 +41,6 @@ class Point(NamedTuple):
         return self.parameters.is_finite() and bool(np.isfinite(self.h.sum() + self.u.sum()))
 
 
-@dataclass(frozen=True)
-class Regularization:
-    """The weights of P (2.5), one per block; the paper's lambda_1 to lambda_6, and that of D.
-
-    P = l2_readout ||A||^2 + l2_recurrent ||W||^2 + l2_input ||V||^2 + l2_bias ||b||^2
-        + l2_readout_bias ||c||^2 + l2_preactivation ||u||^2 + l2_skip ||D||^2,
-
-    Frobenius norms throughout.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a weight is negative or not a finite number.
-    """
-
-    l2_readout: float = 0.0
-    l2_recurrent: float = 0.0
-    l2_input: float = 0.0
-    l2_bias: float = 0.0
-    l2_readout_bias: float = 0.0
-    l2_preactivation: float = 0.0
-    l2_skip: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in (item.name for item in fields(self)):
-            object.__setattr__(self, name, check_nonnegative(getattr(self, name), name))
-
-    @classmethod
-    def scaled(
-        cls,
-        alpha: float,
-        n_inputs: int,
-        hidden_size: int,
-        n_outputs: int,
-        l2_preactivation: float = 1e-8,
-        skip_alpha: float | None = None,
-    ) -> Regularization:
-        """Table 2: each block is penalised by alpha over its number of weights.
-
-        Parameters
-        ----------
-        alpha : float
-            The paper's tau; 1.2, 1 and 500 for its three data sets.
-        n_inputs, hidden_size, n_outputs : int
-        l2_preactivation : float, default=1e-8
-            The weight of ||u||^2, which Table 2 does not scale.
-        skip_alpha : float, optional
-            The strength for D. With it c belongs to the linear part, and is not penalised,
-            so that a network without hidden units is a ridge regression.
-        """
-        check_nonnegative(alpha, "alpha")
-        n = check_count(n_inputs, "n_inputs")
-        r = check_count(hidden_size, "hidden_size")
-        m = check_count(n_outputs, "n_outputs")
-        return cls(
-            l2_readout=alpha / (r * m),
-            l2_recurrent=alpha / r**2,
-            l2_input=alpha / (r * n),
-            l2_bias=alpha / r,
-            l2_readout_bias=alpha / m if skip_alpha is None else 0.0,
-            l2_preactivation=l2_preactivation,
-            l2_skip=check_nonnegative(skip_alpha or 0.0, "skip_alpha") / (n * m),
-        )
-
-    def of_hidden_layer(self, n_inputs: int, hidden_size: int) -> Array:
-        """Weights of the columns of [W V b], shape (r + n + 1,)."""
-        weights = self.l2_recurrent, self.l2_input, self.l2_bias
-        return _spread(weights, (hidden_size, n_inputs, 1))
-
-    def of_readout(self, hidden_size: int, n_skip: int = 0) -> Array:
-        """Weights of the columns of [A D c], shape (r + n_skip + 1,)."""
-        weights = self.l2_readout, self.l2_skip, self.l2_readout_bias
-        return _spread(weights, (hidden_size, n_skip, 1))
-
-    def value(self, parameters: ElmanParameters, u: Array) -> float:
-        """P(z, u)."""
-        return self.of_layers(parameters.hidden_layer, parameters.readout, u)
-
-    def of_layers(self, hidden_layer: Array, readout: Array, u: Array) -> float:
-        """P(z, u) of [W V b] and [A D c]."""
-        (r, width), n_skip = hidden_layer.shape, readout.shape[1] - len(hidden_layer) - 1
-        squares = (np.einsum("ij,ij->j", layer, layer) for layer in (hidden_layer, readout))
-        of_hidden_layer, of_readout = squares
-        return float(
-            self.of_hidden_layer(width - r - 1, r) @ of_hidden_layer
-            + self.of_readout(r, n_skip) @ of_readout
-            + self.l2_preactivation * _squared_norm(u)
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class ElmanProblem:
     """Inputs, targets and penalties of one training problem (2.6).
@@ -139,39 +52,49 @@ class ElmanProblem:
     Y : array of shape (T, m)
         Targets. A row with NaN has no part in the loss; it is kept as zeros.
     regularization : Regularization
-    activation : {"relu", "leaky_relu", "elu"} or Activation, default="relu"
+    activation : {"relu", "leaky_relu", "elu", "tanh"} or Activation, default="relu"
     starts : sequence of int, default=(0,)
         First rows of the sequences that X and Y lay end to end, beginning with 0. The
         hidden state is 0 before each; the loss is the mean over the rows of all.
     linear_skip : bool, default=False
         Whether the outputs have the term D x.
     max_recurrence : float, default=inf
-        A bound on the spectral norm of W; R is infinite beyond it. Below 1 the network
-        contracts: the activations do not stretch, so that its state forgets, and is bounded
-        for bounded inputs.
+        A bound on the norm of W; R is infinite beyond it. Below 1 the network contracts: the
+        activations do not stretch, so that its state forgets, and is bounded for bounded
+        inputs.
+    recurrence_norm : {"spectral", "diagonal"}, default="spectral"
+        The norm that is bounded: ||W||_2, or the least ||P W P^-1||_2 over diagonal matrices
+        P. The latter contracts as well, and admits more: a lightly damped oscillation above all.
+    datafit : Datafit, default=Squared()
+        The loss of a row.
 
     Attributes
     ----------
     sigma : Activation
         The activation, its name resolved.
+    contraction : Contraction
+        The set of hidden layers within the bound, and coordinates of it.
     missing : array of int
         The rows without targets.
 
     Raises
     ------
     ValueError, TypeError
-        If an array is not a finite matrix of the right shape, a start is out of range
-        or the activation is unknown; the message names the argument.
+        If an array is not a finite matrix of the right shape, a start is out of range, the
+        activation unknown or the bound not above 0; the message names the argument.
     """
 
     X: Array
     Y: Array
     regularization: Regularization
     activation: str | Activation = "relu"
-    starts: tuple[int, ...] = (0,)
+    starts: Sequence[int] = (0,)
     linear_skip: bool = False
     max_recurrence: float = np.inf
+    recurrence_norm: str = "spectral"
+    datafit: Datafit = field(default_factory=Squared)
     sigma: Activation = field(init=False, repr=False)
+    contraction: Contraction = field(init=False, repr=False)
     missing: IntArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -191,6 +114,8 @@ class ElmanProblem:
         object.__setattr__(self, "Y", np.where(is_missing[:, None], 0.0, Y))
         object.__setattr__(self, "sigma", get_activation(self.activation))
         object.__setattr__(self, "starts", _check_starts(self.starts, len(X)))
+        contraction = Contraction(self.max_recurrence, self.recurrence_norm, _sizes(X))
+        object.__setattr__(self, "contraction", contraction)
 
     @property
     def n_samples(self) -> int:
@@ -211,6 +136,19 @@ class ElmanProblem:
     def n_outputs(self) -> int:
         """m."""
         return self.Y.shape[1]
+
+    @cached_property
+    def target_size(self) -> float:
+        """Root of the mean variance of the columns of Y; 1 if they are constant."""
+        observed = np.delete(self.Y, self.missing, axis=0)
+        # the mean is a readout bias away
+        sizes = _sizes(observed - observed.mean(axis=0))
+        varies = np.ptp(observed, axis=0) > 0.0
+        if not varies.any():
+            return 1.0
+        largest = float(sizes[varies].max())
+        squares = np.where(varies, sizes / largest, 0.0) ** 2
+        return largest * float(np.sqrt(squares.mean()))
 
     @property
     def n_skip(self) -> int:
@@ -283,27 +221,6 @@ class ElmanProblem:
         if not parameters.is_finite():
             raise ValueError(f"{name} must be finite, found NaN or infinity")
 
-    def admits(self, W: Array) -> bool:
-        """Whether the spectral norm of W is at most ``max_recurrence``, up to rounding."""
-        limit = (1.0 + 1e-9) * self.max_recurrence
-        if limit == np.inf:
-            return True
-        # the Frobenius norm, a bound on the spectral one, costs next to nothing
-        squares = float(np.einsum("ij,ij->", W, W))
-        if not np.isfinite(squares):
-            return False
-        return squares <= limit**2 or bool(eigvalsh(W @ W.T)[-1] <= limit**2)
-
-    def contracted(self, hidden_layer: Array) -> Array:
-        """[W V b] with the nearest W that is admitted: its singular values are cut off."""
-        r = len(hidden_layer)
-        W = hidden_layer[:, :r]
-        if self.admits(W) or not np.isfinite(W).all():
-            return hidden_layer
-        left, values, right = svd(W)
-        nearest = (left * np.minimum(values, self.max_recurrence)) @ right
-        return np.hstack([nearest, hidden_layer[:, r:]])
-
     def rollout(self, parameters: ElmanParameters) -> tuple[Array, Array]:
         """The feasible (u, h) of these parameters, each of shape (T, r)."""
         return self.rollout_of(parameters.hidden_layer)
@@ -322,7 +239,7 @@ class ElmanProblem:
 
     def objective(self, parameters: ElmanParameters) -> float:
         """R of the rolled-out network; infinity if it overflows, or is not contractive enough."""
-        if not self.admits(parameters.W):
+        if not self.contraction.contains(parameters.W):
             return np.inf
         return self.objective_at(self.feasible_point(parameters))
 
@@ -330,15 +247,30 @@ class ElmanProblem:
         """R(s) of (2.6) at a point, feasible or not; infinity if it is not finite."""
         parameters, h, u = point
         with np.errstate(over="ignore", invalid="ignore"):
-            errors = self.errors(parameters.readout, h)
-            value = self.objective_of(parameters.hidden_layer, parameters.readout, errors, u)
+            losses = self.datafit.value(self.Y, self.outputs(parameters.readout, h))
+            losses[self.missing] = 0.0
+            penalty = self.regularization.value(parameters, u)
+            value = float(losses.sum()) / self.n_observed + penalty
         return value if np.isfinite(value) else np.inf
+
+    def outputs(self, readout: Array, h: Array) -> Array:
+        """A h + D x + c of every row, of shape (T, m)."""
+        r = h.shape[1]
+        # np.matmul is several times slower than np.dot where Y has one column
+        return np.dot(h, readout[:, :r].T) + np.dot(self.skip, readout[:, r:].T)
+
+    def pull(self, readout: Array, h: Array) -> Array:
+        """Minus the derivative of the mean loss in the outputs, 0 where y is missing.
+
+        2/T (y - yhat) with the squared loss: what the adjoint recursion starts from.
+        """
+        derivative = self.datafit.derivative(self.Y, self.outputs(readout, h))
+        derivative[self.missing] = 0.0
+        return derivative / -self.n_observed
 
     def errors(self, readout: Array, h: Array) -> Array:
         """y - A h - D x - c of every row, 0 where y is missing; shape (T, m)."""
-        # np.matmul is several times slower than np.dot where Y has one column
-        errors = self.targets_of_states(readout, h.shape[1])
-        errors -= np.dot(h, readout[:, : h.shape[1]].T)
+        errors = self.Y - self.outputs(readout, h)
         errors[self.missing] = 0.0
         return errors
 
@@ -347,11 +279,6 @@ class ElmanProblem:
         targets = self.Y - np.dot(self.skip, readout[:, hidden_size:].T)
         targets[self.missing] = 0.0
         return targets
-
-    def objective_of(self, hidden_layer: Array, readout: Array, errors: Array, u: Array) -> float:
-        """R given [W V b], [A D c], the errors and u."""
-        loss = _squared_norm(errors) / self.n_observed
-        return loss + self.regularization.of_layers(hidden_layer, readout, u)
 
     def recurrent_drive(self, W: Array, h: Array) -> Array:
         """W h_{t-1} of every row, 0 at the start of each sequence; shape (T, r)."""
@@ -396,25 +323,23 @@ class ElmanProblem:
         return C1, C2
 
 
-@lru_cache(maxsize=256)
-def _spread(weights: tuple[float, ...], counts: tuple[int, ...]) -> Array:
-    """Each weight as often as its count says; asked for in every evaluation of R."""
-    columns = np.repeat(weights, counts)
-    columns.setflags(write=False)
-    return columns
-
-
-def _squared_norm(array: Array) -> float:
-    """Squared Frobenius norm."""
-    flat = array.ravel()
-    return float(flat @ flat)
+def _sizes(X: Array) -> Array:
+    """The root mean square of each input, 1 of one that is 0; squares must not overflow."""
+    largest = np.abs(X).max(axis=0)
+    largest = np.where(largest > 0.0, largest, 1.0)
+    shares = X / largest
+    sizes = largest * np.sqrt(np.mean(shares**2, axis=0))
+    return np.where(sizes > 0.0, sizes, 1.0)
 
 
 def _check_starts(starts: Sequence[int], n_samples: int) -> tuple[int, ...]:
+    expected = f"starts must begin with 0 and increase within the {n_samples} rows"
+    if not isinstance(starts, (Sequence, np.ndarray)) or not all(
+        isinstance(start, Integral) for start in starts
+    ):
+        raise TypeError(f"{expected}, a sequence of integers; found {starts!r}")
     found = tuple(int(start) for start in starts)
     increasing = all(a < b for a, b in pairwise(found))
     if found[:1] != (0,) or not increasing or found[-1] >= n_samples:
-        raise ValueError(
-            f"starts must begin with 0 and increase within the {n_samples} rows, found {starts!r}"
-        )
+        raise ValueError(f"{expected}, found {starts!r}")
     return found

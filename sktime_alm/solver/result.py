@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.lagrangian import Multipliers
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import Certificate
+from sktime_alm.solver.reformulation import Point
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# what the best value of a measure must shrink by to count as progress
+IMPROVEMENT = 0.999
 
 
 class Status(Enum):
@@ -22,11 +28,11 @@ class Status(Enum):
 
     CONVERGED = "The relative KKT residuals are within the tolerance."
     AT_REST = (
-        "No step lowers the objective any more; at a kink of the activation the KKT residuals "
-        "may stay above the tolerance."
+        "No step that was tried lowers the objective any more, but the KKT residuals are above "
+        "the tolerance."
     )
     MAX_ITER = "The limit on outer iterations was reached."
-    EARLY_STOPPED = "The loss on the rows held out did not fall for many iterations."
+    TIME_IS_UP = "The limit in seconds was reached."
     NO_PROGRESS = "Neither the objective nor the KKT residuals improved for many iterations."
     CALLBACK = "The callback asked to stop."
     INTERRUPTED = "The fit was interrupted; the best network so far is returned."
@@ -55,17 +61,15 @@ class IterationRecord(NamedTuple):
     preactivation_violation, hidden_violation : float
         ||C1(s^k)|| and ||C2(s^k)||.
     penalty : float
-        gamma_k, after the update that these violations called for; of "safeguarded" that
+        gamma_k, after the update that these violations called for; of the default method that
         of the metric.
     n_sweeps : int
-        Sweeps in this iteration; with method="safeguarded" steps of the weight block,
-        or evaluations of R by the polish.
+        Sweeps in this iteration; of the default method steps of the weight block, evaluations
+        of R by the polish, or Newton steps.
     phase : str
-        "alm"; with method="safeguarded" also "polish" and "relax".
+        "alm"; of the default method also "polish", "newton" and "relax".
     seconds : float
         Wall time since the fit began.
-    held_out_loss : float
-        The loss of that network on rows held out; NaN if there are none.
     """
 
     iteration: int
@@ -79,7 +83,40 @@ class IterationRecord(NamedTuple):
     n_sweeps: int
     phase: str
     seconds: float
-    held_out_loss: float = np.nan
+
+
+class Step(NamedTuple):
+    """An outer iteration of a method, as the driver is handed it.
+
+    Attributes
+    ----------
+    point : Point
+    multipliers : Multipliers
+    penalty : float
+        gamma, after the iteration.
+    lagrangian : float
+        L at the point with the multipliers and the penalty before the iteration.
+    n_sweeps : int
+    phase : str
+    objective : float, optional
+        R of the network of the point, where the method knows it.
+    is_settled : bool
+        Whether the method would stop here if the point is KKT.
+    """
+
+    point: Point
+    multipliers: Multipliers
+    penalty: float
+    lagrangian: float
+    n_sweeps: int = 0
+    phase: str = "alm"
+    objective: float | None = None
+    is_settled: bool = True
+
+    def is_finite(self) -> bool:
+        """Whether the iterate can be kept."""
+        numbers = [self.lagrangian, self.penalty, *(array.sum() for array in self.multipliers)]
+        return self.point.is_finite() and bool(np.isfinite(numbers).all())
 
 
 class History(tuple[IterationRecord, ...]):
@@ -105,8 +142,6 @@ class StartOutcome(NamedTuple):
     objective : float
         R of that.
     status : Status
-    held_out_loss : float
-        Its loss on rows held out; NaN if there are none.
     scaling : float
         What its initial recurrent weights were multiplied by, lest the rollout overflow;
         1 where they did not need it.
@@ -115,12 +150,10 @@ class StartOutcome(NamedTuple):
     parameters: ElmanParameters | None
     objective: float
     status: Status
-    held_out_loss: float = np.nan
     scaling: float = 1.0
 
 
 Callback = Callable[[IterationRecord], bool | None]
-Loss = Callable[[ElmanParameters], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +182,7 @@ class ALMResult:
     Attributes
     ----------
     parameters : ElmanParameters
-        The network of the smallest rolled-out objective seen, the start included; of the
-        smallest loss on the rows held out, if there are any.
+        The network of the smallest rolled-out objective seen, the start included.
     objective : float
         Its R, (2.6).
     status : Status
@@ -161,8 +193,8 @@ class ALMResult:
     history : History
         One :class:`IterationRecord` for each outer iteration.
     last : ALMIterate
-        The last finite iterate: of "paper" in general infeasible, of "safeguarded" the best
-        feasible point with its adjoint multipliers.
+        The last finite iterate: of Algorithm 3.1 in general infeasible, of the default method
+        the best feasible point with its multipliers.
     certificate : Certificate
         KKT residuals at ``last``.
     starts : tuple of StartOutcome

@@ -9,9 +9,9 @@ their rows.
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from scipy.linalg.blas import dsymv, dsyr2, dsyr2k
 
-from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 
 # pairs with less curvature than this, relative to their norms, carry no information
@@ -53,7 +53,7 @@ class LimitedMemory:
         """-H gradient."""
         S, Z, first = self._S[self._window], self._Z[self._window], self._window.start
         U, YZ, inverse_metric = self._U, self._YZ, self._inverse_metric
-        return kernels.secant_direction(gradient, S, Z, U, YZ, inverse_metric, first)
+        return _direction(gradient, S, Z, U, YZ, inverse_metric, first)
 
     def append(self, step: Array, change: Array) -> None:
         """Keep a pair, if R is convex enough along it, in place of the oldest."""
@@ -69,7 +69,7 @@ class LimitedMemory:
         first = max(first, k + 1 - _N_PAIRS)
         self._window = slice(first, k + 1)
         arrays = self._S, self._Y, self._Z, self._U, self._YZ, self._inverse_metric
-        kernels.append_secant(step, change, *arrays, first, k)
+        _append(step, change, *arrays, first, k)
 
     @property
     def is_empty(self) -> bool:
@@ -139,3 +139,59 @@ def _is_convex(step: Array, change: Array) -> bool:
     norms = float(np.linalg.norm(step) * np.linalg.norm(change))
     is_lost = float(np.vdot(change, change)) <= _SMALLEST_SQUARE
     return not is_lost and curvature > _SMALLEST_CURVATURE * norms
+
+
+@njit(cache=True, nogil=True)
+def _direction(
+    gradient: Array, S: Array, Z: Array, U: Array, YZ: Array, inverse_metric: Array, first: int
+) -> Array:
+    """-H gradient of :class:`LimitedMemory`; U and YZ hold the pairs from ``first`` on."""
+    image, k = np.dot(gradient, inverse_metric), len(S)
+    if k == 0:
+        return -image
+    vector = gradient.ravel()
+    solved, inner = np.dot(S, vector), np.dot(Z, vector)
+    last = first + k - 1
+    scale = U[last, last] / YZ[last, last]
+    for i in range(k - 1, -1, -1):
+        for j in range(i + 1, k):
+            solved[i] -= U[first + i, first + j] * solved[j]
+        solved[i] /= U[first + i, first + i]
+    for i in range(k):
+        inner[i] = -inner[i]
+        for j in range(k):
+            inner[i] += YZ[first + i, first + j] * solved[j]
+    for i in range(k):
+        inner[i] = U[first + i, first + i] * solved[i] + scale * inner[i]
+        for j in range(i):
+            inner[i] -= U[first + j, first + i] * inner[j]
+        inner[i] /= U[first + i, first + i]
+    of_Z, of_S = np.dot(solved, Z), np.dot(inner, S)
+    direction, of_gradient = np.empty(gradient.size), image.ravel()
+    for i in range(gradient.size):
+        direction[i] = scale * (of_Z[i] - of_gradient[i]) - of_S[i]
+    return direction.reshape(gradient.shape)
+
+
+@njit(cache=True, nogil=True)
+def _append(
+    step: Array,
+    change: Array,
+    S: Array,
+    Y: Array,
+    Z: Array,
+    U: Array,
+    YZ: Array,
+    inverse_metric: Array,
+    first: int,
+    k: int,
+) -> None:
+    """Write a pair and its products with those from ``first`` on into row k."""
+    s, y, z = step.ravel(), change.ravel(), np.dot(change, inverse_metric).ravel()
+    for i in range(step.size):
+        S[k, i], Y[k, i], Z[k, i] = s[i], y[i], z[i]
+    of_S, of_Y = np.dot(S[first : k + 1], Y[k]), np.dot(Y[first : k + 1], Z[k])
+    for i in range(first, k + 1):
+        U[k, i] = 0.0
+        U[i, k] = of_S[i - first]
+        YZ[k, i] = YZ[i, k] = of_Y[i - first]

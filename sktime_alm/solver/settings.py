@@ -1,4 +1,4 @@
-"""Settings of the augmented Lagrangian methods, under their words; Table 2 as presets."""
+"""Settings of the methods, one class for each, under their words; Table 2 as presets."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from sktime_alm.solver._validation import (
     check_choice,
     check_count,
+    check_flag,
     check_nonnegative,
     check_number,
     check_positive,
 )
 
-METHODS = ("safeguarded", "paper")
 INNER_STOPS = ("stationarity", "step")
 
 # Rows of Table 2 and the iteration limits stated with Table 3.
@@ -32,35 +32,87 @@ _PAPER: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class ALMSettings:
-    """How the augmented Lagrangian method runs.
+class Settings:
+    """What every method is told.
 
     Parameters
     ----------
-    method : {"safeguarded", "paper"}, default="safeguarded"
-        "safeguarded" restarts every step at a feasible point, so that the objective of the
-        network never rises, and chooses the penalty itself. "paper" is Algorithm 3.1.
     max_iter : int, default=100
         Outer iterations.
     max_inner_iter : int, default=20
         Sweeps, or steps of the weight block, in one outer iteration.
     tolerance : float, default=1e-5
         The fit has converged when the relative KKT residuals are at most this; with 0
-        only the limits on iterations and ``patience`` end it. They are relative to the
-        gradient of R where that is above 1 and absolute below: targets much smaller than 1
-        should be scaled up, or the fit converges too soon.
+        only the other limits end it.
     patience : int, optional, default=20
         The fit ends after so many outer iterations in which neither the best objective
         nor the best KKT residual improved by 0.1 %; None never does. A relaxation counts
         as one.
+    max_seconds : float, optional
+        The fit ends after so many seconds, and little more, with its best network so far. By
+        default there is no such limit; with one the outcome depends on the machine.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is out of its range; the message names it.
+    """
+
+    max_iter: int = 100
+    max_inner_iter: int = 20
+    tolerance: float = 1e-5
+    patience: int | None = 20
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_count(self.max_iter, "max_iter")
+        check_count(self.max_inner_iter, "max_inner_iter")
+        check_nonnegative(self.tolerance, "tolerance")
+        if self.patience is not None:
+            check_count(self.patience, "patience")
+        if self.max_seconds is not None:
+            check_positive(self.max_seconds, "max_seconds")
+
+
+@dataclass(frozen=True)
+class SafeguardedSettings(Settings):
+    """How the default method runs: every step from a feasible point, and R never rises.
+
+    The fields of :class:`Settings`, and these:
+
+    Parameters
+    ----------
     polish : bool, default=True
-        With "safeguarded": go on with L-BFGS-B where the steps come to rest.
+        Go on with L-BFGS-B where the steps come to rest.
+    active_set : bool, default=True
+        Finish by Newton steps that hold units on their kinks and W on its bound, where they can
+        be had for about what the descent took.
     n_relaxations : int, default=0
-        With "safeguarded": how often to leave the point where the descent came to rest by
-        sweeps without multipliers, in search of a smaller objective. Each takes about as
-        long as the descent.
+        How often to leave the point where the descent came to rest by sweeps without
+        multipliers, in search of a smaller objective. Each takes about as long as the descent.
+    """
+
+    polish: bool = True
+    active_set: bool = True
+    n_relaxations: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flag(self.polish, "polish")
+        check_flag(self.active_set, "active_set")
+        check_count(self.n_relaxations, "n_relaxations", minimum=0)
+
+
+@dataclass(frozen=True)
+class ALMSettings(Settings):
+    """How Algorithm 3.1 runs.
+
+    The fields of :class:`Settings`, and these:
+
+    Parameters
+    ----------
     initial_penalty : float, default=1.0
-        gamma_0 > 0; this and the settings below are those of "paper".
+        gamma_0 > 0.
     penalty_update_factor : float, default=1.2
         1/eta_2 > 1: what the penalty grows by when feasibility lags, (3.9).
     penalty_exponent : float, default=1.01
@@ -81,20 +133,8 @@ class ALMSettings:
         Gamma of (3.10) and (3.13): sweeps start at the initial point again when the
         augmented Lagrangian exceeds it. At least the objective at the initial point;
         by default the larger of that and 100.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a setting is out of its range; the message names it.
     """
 
-    method: str = "safeguarded"
-    max_iter: int = 100
-    max_inner_iter: int = 20
-    tolerance: float = 1e-5
-    patience: int | None = 20
-    polish: bool = True
-    n_relaxations: int = 0
     initial_penalty: float = 1.0
     penalty_update_factor: float = 1.2
     penalty_exponent: float = 1.01
@@ -106,11 +146,8 @@ class ALMSettings:
     safeguard: float | None = None
 
     def __post_init__(self) -> None:
-        check_choice(self.method, "method", METHODS)
+        super().__post_init__()
         check_choice(self.inner_stop, "inner_stop", INNER_STOPS)
-        check_count(self.max_iter, "max_iter")
-        check_count(self.max_inner_iter, "max_inner_iter")
-        check_nonnegative(self.tolerance, "tolerance")
         for name in ("initial_penalty", "penalty_exponent", "inner_tolerance", "proximal_weight"):
             check_positive(getattr(self, name), name)
         for name in ("feasibility_decrease", "tolerance_update_factor"):
@@ -122,9 +159,6 @@ class ALMSettings:
             raise ValueError(
                 f"penalty_update_factor must be above 1, found {self.penalty_update_factor!r}"
             )
-        check_count(self.n_relaxations, "n_relaxations", minimum=0)
-        if self.patience is not None:
-            check_count(self.patience, "patience")
         if self.safeguard is not None:
             check_positive(self.safeguard, "safeguard")
 
@@ -139,7 +173,6 @@ class ALMSettings:
         """
         check_choice(dataset, "dataset", tuple(_PAPER))
         common: dict[str, Any] = {
-            "method": "paper",
             "tolerance": 0.0,
             "patience": None,
             "penalty_exponent": 0.01,

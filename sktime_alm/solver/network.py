@@ -164,15 +164,7 @@ def complete_rollout(
     """Add W h_{t-1} to u = V x + b in place, and return h = sigma(u)."""
     h = np.empty_like(u)
     # an unstable network overflows; the caller sees it in the result
-    with np.errstate(over="ignore", invalid="ignore"):
-        if hasattr(activation, "kernel"):
-            W_T = np.ascontiguousarray(W.T)
-            kernels.rollout(u, h, W_T, restart, is_start, *activation.kernel)
-            return h
-        state = restart
-        for t in range(len(u)):
-            u[t] += W @ (restart if is_start[t] else state)
-            h[t] = state = activation.value(u[t])
+    kernels.rollout(u, h, np.ascontiguousarray(W.T), restart, is_start, activation.kernel)
     return h
 
 
@@ -215,19 +207,7 @@ def simulate(
     D = np.zeros((len(A), V.shape[1])) if parameters.D is None else parameters.D
     if bounds is None:
         bounds = np.array([[-np.inf], [np.inf]]) * np.ones(len(c))
-    if hasattr(activation, "kernel"):
-        weights = A, W, V, b, c, np.ascontiguousarray(D)
-        lagged = past_outputs.ravel()
-        rows, noise = np.ascontiguousarray(exogenous), np.ascontiguousarray(noise)
-        return kernels.simulate(*weights, state, lagged, rows, noise, bounds, *activation.kernel)
-    outputs = np.empty(noise.shape)
-    n_paths, n_lagged = len(noise), past_outputs.size
-    states = np.tile(state, (n_paths, 1))
-    lagged = np.tile(past_outputs.ravel(), (n_paths, 1))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for t, row in enumerate(exogenous):
-            x = np.hstack([lagged, np.tile(row, (n_paths, 1))])
-            states = activation.value(states @ W.T + x @ V.T + b)
-            outputs[:, t] = np.clip(states @ A.T + x @ D.T + c + noise[:, t], *bounds)
-            lagged = np.hstack([outputs[:, t], lagged])[:, :n_lagged]
-    return outputs
+    weights = A, W, V, b, c, np.ascontiguousarray(D)
+    lagged = past_outputs.ravel()
+    rows, noise = np.ascontiguousarray(exogenous), np.ascontiguousarray(noise)
+    return kernels.simulate(*weights, state, lagged, rows, noise, bounds, activation.kernel)

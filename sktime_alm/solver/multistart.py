@@ -12,32 +12,87 @@ from typing import Any
 import numpy as np
 from joblib import effective_n_jobs
 
+from sktime_alm.solver import alm, safeguarded
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver._validation import check_count, check_matrix, check_nonnegative
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.alm import solve
 from sktime_alm.solver.bcd import solve_readout
-from sktime_alm.solver.elman import ElmanParameters
+from sktime_alm.solver.driver import run
+from sktime_alm.solver.execution import limited, take_interrupt
 from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reduced import iterate_at
-from sktime_alm.solver.reformulation import ElmanProblem, Regularization
-from sktime_alm.solver.result import (
-    ALMResult,
-    Callback,
-    IterationRecord,
-    Loss,
-    StartOutcome,
-    Status,
-)
-from sktime_alm.solver.settings import ALMSettings
+from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.regularization import Regularization
+from sktime_alm.solver.result import ALMResult, Callback, IterationRecord, StartOutcome, Status
+from sktime_alm.solver.settings import ALMSettings, SafeguardedSettings
 
 _Outcome = tuple[ALMResult, StartOutcome]
+_Start = Callable[[np.random.SeedSequence, Callback | None], _Outcome]
 RandomState = int | np.random.Generator | np.random.RandomState | None
 
 # turns any matrix of reasonable numbers into a contraction
 _SMALLEST_SCALING = 2.0**-60
 # pre-activations so many times the inputs come from an unstable recurrence
 _LARGEST_STATE = 1e8
+# how often a thread that waits for others looks for an interrupt
+_POLL_SECONDS = 0.05
+
+
+def solve(
+    problem: ElmanProblem,
+    initial: ElmanParameters,
+    settings: SafeguardedSettings | ALMSettings | None = None,
+    callback: Callback | None = None,
+) -> ALMResult:
+    """Train a network from given initial weights.
+
+    Parameters
+    ----------
+    problem : ElmanProblem
+    initial : ElmanParameters
+        The initial point is their rollout, which is feasible.
+    settings : SafeguardedSettings or ALMSettings, optional
+        The method, and how it runs; by default ``SafeguardedSettings()``.
+    callback : callable, optional
+        Called with the :class:`IterationRecord` of each outer iteration; the fit stops
+        when it returns True.
+
+    Returns
+    -------
+    ALMResult
+        An interrupt (Ctrl-C) ends the fit with the best network so far.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If ``initial`` does not fit the problem or overflows in the rollout, if the
+        safeguard is below the objective there, or if the settings are none.
+    """
+    settings = _check_settings(settings)
+    problem.check_parameters(initial, "initial")
+    with np.errstate(all="ignore"), limited():
+        if not np.isfinite(problem.objective(initial)):
+            raise ValueError(
+                "initial gives a network that overflows on X or whose W is beyond max_recurrence; "
+                "use smaller weights, in W above all"
+            )
+        steps = (
+            alm.steps(problem, initial, settings)
+            if isinstance(settings, ALMSettings)
+            else safeguarded.steps(problem, initial, settings)
+        )
+        return run(problem, initial, steps, settings, callback)
+
+
+def _check_settings(settings: Any) -> SafeguardedSettings | ALMSettings:
+    if settings is None:
+        return SafeguardedSettings()
+    if not isinstance(settings, (SafeguardedSettings, ALMSettings)):
+        raise TypeError(
+            f"settings must be SafeguardedSettings or ALMSettings, found {settings!r}"
+        )
+    return settings
 
 
 def train(
@@ -51,15 +106,15 @@ def train(
     n_init: int = 1,
     random_state: RandomState = None,
     n_jobs: int | None = None,
-    method: str = "safeguarded",
     callback: Callback | None = None,
     starts: Sequence[int] = (0,),
     initial: ElmanParameters | None = None,
     linear_skip: bool = False,
     skip_alpha: float = 1.0,
     max_recurrence: float = np.inf,
-    held_out_loss: Loss | None = None,
-    **settings: Any,
+    recurrence_norm: str = "spectral",
+    settings: SafeguardedSettings | ALMSettings | None = None,
+    **options: Any,
 ) -> ALMResult:
     """Train an Elman network on arrays and return the best of several starts.
 
@@ -74,7 +129,7 @@ def train(
     alpha : float, default=1.0
         Strength of the penalties, spread over the weights as in Table 2; see
         :meth:`Regularization.scaled`.
-    activation : {"relu", "leaky_relu", "elu"} or Activation, default="relu"
+    activation : {"relu", "leaky_relu", "elu", "tanh"} or Activation, default="relu"
     initialization : {"he", "glorot", "lecun", "normal"} or float, default="normal"
         Distribution of the initial weights; "normal" is N(0, 0.1), a number is the
         standard deviation of another normal distribution.
@@ -84,7 +139,6 @@ def train(
     n_jobs : int, optional
         Number of starts that run at a time, in threads; -1 uses all cores. The outcome
         does not depend on it.
-    method : {"safeguarded", "paper"}, default="safeguarded"
     callback : callable, optional
         Called with the record of each outer iteration; a start stops when it returns
         True.
@@ -99,18 +153,18 @@ def train(
     skip_alpha : float, default=1.0
         Strength of the penalty on D, spread over its entries.
     max_recurrence : float, default=inf
-        A bound on the spectral norm of W; see :class:`ElmanProblem`.
-    held_out_loss : callable, optional
-        Early stopping; see :func:`solve`. The start with the smallest loss is the best.
-    **settings
-        Further fields of :class:`ALMSettings`.
+        A bound on the norm of W; see :class:`ElmanProblem`.
+    recurrence_norm : {"spectral", "diagonal"}, default="spectral"
+        Which norm; see :class:`ElmanProblem`.
+    settings : SafeguardedSettings or ALMSettings, optional
+        The method, and how it runs.
+    **options
+        In place of ``settings``: fields of :class:`SafeguardedSettings`.
 
     Returns
     -------
     ALMResult
-        Of the best start, that with the smallest objective; ``starts`` holds the outcome of
-        each.
-        An interrupt (Ctrl-C) ends the training with the best network so far.
+        With ``starts`` holding the outcome of each start.
 
     Raises
     ------
@@ -127,7 +181,9 @@ def train(
     >>> result.objective < float(np.mean(Y**2))
     True
     """
-    alm_settings = ALMSettings(method=method, **settings)
+    if settings is not None and options:
+        raise TypeError(f"pass settings or its fields, not both; found {sorted(options)}")
+    method = SafeguardedSettings(**options) if settings is None else _check_settings(settings)
     check_count(hidden_size, "hidden_size")
     check_count(n_init, "n_init")
     X, Y = check_matrix(X, "X"), check_matrix(Y, "Y", may_miss=True)
@@ -137,45 +193,59 @@ def train(
         *shape,
         skip_alpha=check_nonnegative(skip_alpha, "skip_alpha") if linear_skip else None,
     )
-    problem = ElmanProblem(X, Y, penalties, activation, tuple(starts), linear_skip, max_recurrence)
+    problem = ElmanProblem(
+        X, Y, penalties, activation, starts, linear_skip, max_recurrence, recurrence_norm
+    )
     if initial is not None and initial.hidden_size != hidden_size:
         raise ValueError(
             f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
         )
-
-    def run(seed: np.random.SeedSequence, callback: Callback | None) -> _Outcome:
-        drawn = initialize(initialization, *shape, np.random.default_rng(seed))
-        if linear_skip:
-            drawn = replace(drawn, c=linear.c, D=linear.D)
-        hidden_layer = problem.contracted(drawn.hidden_layer)
-        drawn = ElmanParameters.from_layers(hidden_layer, drawn.readout)
-        tamed, scaling = _tamed(problem, drawn)
-        result = solve(problem, tamed, alm_settings, callback, held_out_loss)
-        return result, result.starts[0]._replace(scaling=scaling)
-
-    if linear_skip:
-        linear = linear_model(problem, hidden_size)
-    if initial is None:
-        seeds = seed_sequence(random_state).spawn(n_init)
-        outcomes = _run_starts(run, seeds, callback, min(n_threads(n_jobs), n_init))
-    else:
-        result = solve(problem, initial, alm_settings, callback, held_out_loss)
-        outcomes = [(result, result.starts[0])]
-    is_interrupted = any(result.status is Status.INTERRUPTED for result, _ in outcomes)
-    if linear_skip:
-        # a stationary point, where the safeguarded method stays
-        at_rest = replace(alm_settings, method="safeguarded")
-        result = solve(problem, linear, at_rest, held_out_loss=held_out_loss)
-        outcomes.append((result, result.starts[0]))
-
-    def rank(outcome: _Outcome) -> float:
-        return outcome[1].objective if held_out_loss is None else outcome[1].held_out_loss
-
+    seeds = seed_sequence(random_state).spawn(n_init)
+    with limited():
+        outcomes = _outcomes(
+            problem, method, initialization, initial, seeds, n_jobs, callback, int(hidden_size)
+        )
+        is_interrupted = take_interrupt()
     # of equals the last: where penalties leave no use for hidden units it is the exact ridge
-    best = min(reversed(outcomes), key=rank)[0]
-    if is_interrupted:
+    best = min(reversed(outcomes), key=lambda outcome: outcome[1].objective)[0]
+    if is_interrupted or any(result.status is Status.INTERRUPTED for result, _ in outcomes):
         best = replace(best, status=Status.INTERRUPTED)
     return replace(best, starts=tuple(outcome for _, outcome in outcomes))
+
+
+def _outcomes(
+    problem: ElmanProblem,
+    settings: SafeguardedSettings | ALMSettings,
+    initialization: str | float,
+    initial: ElmanParameters | None,
+    seeds: list[np.random.SeedSequence],
+    n_jobs: int | None,
+    callback: Callback | None,
+    hidden_size: int,
+) -> list[_Outcome]:
+    """Every start; of a problem with a linear skip the ridge regression is the last one."""
+    shape = problem.n_inputs, hidden_size, problem.n_outputs
+    linear = linear_model(problem, hidden_size) if problem.linear_skip else None
+
+    def start(seed: np.random.SeedSequence, callback: Callback | None) -> _Outcome:
+        drawn = initialize(initialization, *shape, np.random.default_rng(seed))
+        if linear is not None:
+            drawn = replace(drawn, c=linear.c, D=linear.D)
+        hidden_layer = problem.contraction.nearest(drawn.hidden_layer)
+        tamed, scaling = _tamed(problem, ElmanParameters.from_layers(hidden_layer, drawn.readout))
+        result = solve(problem, tamed, settings, callback)
+        return result, result.starts[0]._replace(scaling=scaling)
+
+    if initial is None:
+        outcomes = _run_starts(start, seeds, callback, min(n_threads(n_jobs), len(seeds)))
+    else:
+        result = solve(problem, initial, settings, callback)
+        outcomes = [(result, result.starts[0])]
+    if linear is not None:
+        # a stationary point, where the default method stays
+        result = solve(problem, linear, SafeguardedSettings(tolerance=settings.tolerance))
+        outcomes.append((result, result.starts[0]))
+    return outcomes
 
 
 def linear_model(problem: ElmanProblem, hidden_size: int) -> ElmanParameters:
@@ -197,7 +267,7 @@ def n_threads(n_jobs: int | None) -> int:
 
 
 def _run_starts(
-    run: Callable[[np.random.SeedSequence, Callback | None], _Outcome],
+    start: _Start,
     seeds: list[np.random.SeedSequence],
     callback: Callback | None,
     n_threads: int,
@@ -206,15 +276,15 @@ def _run_starts(
     if n_threads == 1:
         outcomes = []
         for seed in seeds:
-            outcomes.append(run(seed, callback))
+            outcomes.append(start(seed, callback))
             if outcomes[-1][0].status is Status.INTERRUPTED:
                 break
         return outcomes
 
-    interrupted, lock = Event(), Lock()
+    ended, lock = Event(), Lock()
 
     def watched(record: IterationRecord) -> bool:
-        if interrupted.is_set():
+        if ended.is_set():
             raise KeyboardInterrupt
         if callback is None:
             return False
@@ -223,16 +293,18 @@ def _run_starts(
 
     # the compiled loops and BLAS release the lock of the interpreter
     with ThreadPoolExecutor(n_threads) as pool:
-        futures = [pool.submit(run, seed, watched) for seed in seeds]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            # nothing is left to stop unless a start failed or was interrupted
-            interrupted.set()
-            for future in futures:
-                future.cancel()
+        futures = [pool.submit(start, seed, watched) for seed in seeds]
+        left = set(futures)
+        while left and not ended.is_set():
+            done, left = wait(left, timeout=_POLL_SECONDS, return_when=FIRST_EXCEPTION)
+            results = [future for future in done if not future.exception()]
+            is_over = len(results) < len(done) or any(
+                future.result()[0].status is Status.INTERRUPTED for future in results
+            )
+            if is_over or take_interrupt():
+                ended.set()
+        for future in left:
+            future.cancel()
         return [future.result() for future in futures if not future.cancelled()]
 
 
@@ -248,7 +320,7 @@ def _tamed(problem: ElmanProblem, parameters: ElmanParameters) -> tuple[ElmanPar
         warnings.warn(
             f"An initial network exploded on X; its recurrent weights were multiplied by "
             f"{scaling:g}. A smaller initialization avoids this.",
-            stacklevel=3,
+            stacklevel=5,
         )
     return parameters, scaling
 

@@ -1,0 +1,299 @@
+"""R to second order in B = [W V b], at given slopes of the units.
+
+The readout is eliminated (variable projection). With p_t = [h_{t-1}; x_t; 1], e the errors,
+xi and zeta the adjoint multipliers and J_t = du_t/dB, the gradient is 2 Lambda B - sum xi_t p_t'
+and the Hessian
+
+    2/N sum (A a_t J_t)'(A a_t J_t) + 2 Lambda - (K + K') - sum zeta_t sigma''(u_t) J_t'J_t
+    - sum over outputs of M'G^-1 M,     K = sum_t xi_{t+1} (x) a_t J_t  in the rows of W,
+
+M being the mixed derivatives in the readout and the hidden layer and G those of the readout.
+All of it is in whitened variables: with L L' the metric of a row of B, a row d of a step
+stands for d L^-1, and a row of a gradient is multiplied by L^-T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+
+from sktime_alm.solver import kernels
+from sktime_alm.solver import slopes as compiled
+from sktime_alm.solver._typing import Array, BoolArray, IntArray
+from sktime_alm.solver.bcd import hidden_layer_gram
+from sktime_alm.solver.reduced import Trial, penalty_of
+from sktime_alm.solver.reformulation import ElmanProblem
+
+# numbers of sensitivities held at a time: 8 MB
+_CHUNK = 1_000_000
+
+
+class Piece(NamedTuple):
+    """A smooth piece of R: the units held on their kink, and the slopes a of all units.
+
+    Both of shape (T, r).
+    """
+
+    held: BoolArray
+    slopes: Array
+
+    @classmethod
+    def at(cls, problem: ElmanProblem, u: Array) -> Piece:
+        """With no unit held."""
+        return cls(np.zeros(u.shape, bool), problem.sigma.derivative(u))
+
+
+class States(NamedTuple):
+    """The network on a piece, with the adjoint multipliers of R there; rows of time."""
+
+    u: Array
+    h: Array
+    errors: Array
+    zeta: Array
+    xi: Array
+
+
+class Expansion(NamedTuple):
+    """R to second order at a trial, in whitened variables.
+
+    ``factor`` is L and ``inverse`` L^-1. ``gradient`` has n = r q entries, ``hessian`` is
+    (n, n). ``rows`` are the sensitivities du/dB, (k, n), of the units ``units`` (into u, flat)
+    that are nearest to their kink. ``sensitivity`` is the largest norm of one of any unit, times
+    sqrt(R): how far u moves along a step that lowers R by about itself.
+    """
+
+    trial: Trial
+    piece: Piece
+    factor: Array
+    inverse: Array
+    states: States
+    gradient: Array
+    hessian: Array
+    units: IntArray
+    rows: Array
+    sensitivity: float
+
+    def whitened(self, gradient: Array) -> Array:
+        """A covector in B, (..., r, q), in the whitened variables."""
+        return np.matmul(gradient, self.inverse.T)
+
+    def plain(self, gradient: Array) -> Array:
+        """A covector of the whitened variables in B, (r, q)."""
+        return gradient.reshape(self.trial.hidden_layer.shape) @ self.factor.T
+
+    def step(self, d: Array) -> Array:
+        """A step in B from one in the whitened variables."""
+        return d.reshape(self.trial.hidden_layer.shape) @ self.inverse
+
+
+def states_on(problem: ElmanProblem, trial: Trial, piece: Piece) -> States:
+    """Rollout and adjoint at the weights of a trial, on a piece of R."""
+    hidden_layer, readout, u, h, errors = trial[:5]
+    W = np.ascontiguousarray(hidden_layer[:, : len(hidden_layer)])
+    if piece.held.any():
+        u, h = rollout_on(problem, hidden_layer, piece)
+        errors = problem.errors(readout, h)
+    zeta = np.dot((2.0 / problem.n_observed) * errors, readout[:, : len(W)])
+    xi, l2 = np.empty_like(u), problem.regularization.l2_preactivation
+    compiled.adjoint(zeta, xi, u, W, piece.slopes, problem.is_end, l2)
+    return States(u, h, errors, zeta, xi)
+
+
+def rollout_on(problem: ElmanProblem, hidden_layer: Array, piece: Piece) -> tuple[Array, Array]:
+    """(u, h) with h = a u at the held units: the same as the network where they are at u = 0."""
+    r = len(hidden_layer)
+    u = problem.inputs @ hidden_layer[:, r:].T
+    h, W = np.empty_like(u), np.ascontiguousarray(hidden_layer[:, :r])
+    slope = problem.sigma.kernel[1]
+    compiled.rollout(u, h, W, problem.is_start, *piece, slope)
+    return u, h
+
+
+def regressors(problem: ElmanProblem, h: Array) -> Array:
+    """The rows p_t = [h_{t-1}; x_t; 1]."""
+    before = np.zeros_like(h)
+    before[1:] = h[:-1]
+    before[problem.is_start] = 0.0
+    return np.hstack([before, problem.inputs])
+
+
+def whitening(problem: ElmanProblem, trial: Trial) -> tuple[Array, Array]:
+    """L and L^-1 of the metric gamma P'P + 2 Lambda, its diagonal doubled.
+
+    The damping by the own diagonal of the metric, unlike one by its mean, does not depend on the
+    units of X.
+    """
+    h, reg = trial.h, problem.regularization
+    matrix = penalty_of(problem, trial) * hidden_layer_gram(problem, h, h.T @ h)
+    diagonal = np.einsum("ii->i", matrix)
+    diagonal += 2.0 * reg.of_hidden_layer(problem.n_inputs, h.shape[1])
+    diagonal *= 2.0
+    # a dead unit without a penalty has no curvature at all
+    diagonal += max(1e-12 * diagonal.max(), np.finfo(float).tiny)
+    factor = np.asarray(np.linalg.cholesky(matrix))
+    return factor, np.asarray(solve_triangular(factor, np.eye(len(factor)), lower=True))
+
+
+def expand(
+    problem: ElmanProblem, trial: Trial, piece: Piece, alive: BoolArray, n_rows: int
+) -> Expansion:
+    """R to second order at a trial on a piece.
+
+    Parameters
+    ----------
+    alive : array of bool, shape (r,)
+        The units whose kinks count.
+    n_rows : int
+        The number of sensitivities kept: those of the held units, and of the others with the
+        smallest |u| relative to them.
+    """
+    states = states_on(problem, trial, piece)
+    factor, inverse = whitening(problem, trial)
+    of_B = 2.0 * problem.regularization.of_hidden_layer(*_sizes(problem, trial))
+    P = regressors(problem, states.h)
+    gradient = (of_B * trial.hidden_layer - states.xi.T @ P) @ inverse.T
+    sums = _Sums(problem, trial, piece, states, alive, n_rows)
+    sums.run(np.ascontiguousarray(P @ inverse.T))
+    hessian = sums.hessian(inverse, of_B)
+    index, rows = sums.index, sums.rows
+    sensitivity = sums.largest * float(np.sqrt(trial.objective))
+    return Expansion(
+        trial, piece, factor, inverse, states, gradient.ravel(), hessian, index, rows, sensitivity
+    )
+
+
+def _sizes(problem: ElmanProblem, trial: Trial) -> tuple[int, int]:
+    return problem.n_inputs, len(trial.hidden_layer)
+
+
+class _Sums:
+    """The sums over time of a Hessian, taken over chunks of rows: J as a whole may be large."""
+
+    def __init__(
+        self,
+        problem: ElmanProblem,
+        trial: Trial,
+        piece: Piece,
+        states: States,
+        alive: BoolArray,
+        n_rows: int,
+    ) -> None:
+        self.problem, self.trial, self.piece, self.states = problem, trial, piece, states
+        r, q = trial.hidden_layer.shape
+        n, m, k = r * q, problem.n_outputs, r + problem.skip.shape[1]
+        self.products = np.zeros((n, n))
+        self.cross, self.mixed = np.zeros((r, r * n)), np.zeros((m, k, n))
+        self.alive, self.n_rows = np.flatnonzero(alive), n_rows
+        self.index, self.rows = np.zeros(0, np.intp), np.zeros((0, n))
+        self.reach, self.largest = np.zeros(0), 0.0
+        self.next_xi = np.zeros_like(states.xi)
+        self.next_xi[:-1] = states.xi[1:]
+        self.next_xi[problem.is_end] = 0.0
+        self.observed = problem.observed(np.hstack([states.h, problem.skip]))
+
+    def run(self, P: Array) -> None:
+        """Go through time; P holds the regressors, whitened."""
+        W = self.trial.hidden_layer[:, : len(self.trial.hidden_layer)]
+        for here, J in chunks(self.problem, W, self.piece.slopes, P):
+            self._keep(here, J)
+            self._add(here, J)
+
+    def _keep(self, here: slice, J: Array) -> None:
+        """Of the units so far those that are held or nearest to their kink."""
+        states, (r, n) = self.states, J.shape[1:]
+        norms = compiled.row_norms(J.reshape(-1, n)).reshape(-1, r)
+        self.largest = max(self.largest, float(norms.max()))
+        if not len(self.alive):
+            return
+        u, held = states.u[here], self.piece.held[here]
+        reach = np.where(held, -1.0, np.abs(u) / np.maximum(norms, np.finfo(float).tiny))
+        index = (np.arange(here.start, here.stop)[:, None] * r + self.alive).ravel()
+        reach = reach[:, self.alive].ravel()
+        nearest = _smallest(reach, self.n_rows)
+        reach, index = np.append(self.reach, reach[nearest]), np.append(self.index, index[nearest])
+        rows = np.vstack([self.rows, J.reshape(-1, n)[index[len(self.rows) :] - here.start * r]])
+        nearest = _smallest(reach, self.n_rows)
+        self.reach, self.index, self.rows = reach[nearest], index[nearest], rows[nearest]
+
+    def _add(self, here: slice, J: Array) -> None:
+        problem, states = self.problem, self.states
+        T, r, n = J.shape
+        if problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR:
+            flat = J.reshape(-1, n)
+            bend = (states.zeta[here] * problem.sigma.curvature(states.u[here])).ravel()
+            self.products -= flat.T @ (bend[:, None] * flat)
+        # the sensitivities of h from here on
+        J *= self.piece.slopes[here][:, :, None]
+        weight, A = 2.0 / problem.n_observed, self.trial.readout[:, :r]
+        outputs = np.matmul(A, J)
+        missing = problem.missing
+        outputs[missing[(missing >= here.start) & (missing < here.stop)] - here.start] = 0.0
+        flat = outputs.reshape(-1, n)
+        self.products += weight * (flat.T @ flat)
+        by_row = J.reshape(T, r * n)
+        self.cross -= self.next_xi[here].T @ by_row
+        self.mixed[:, :r] -= weight * (states.errors[here].T @ by_row).reshape(-1, r, n)
+        for o, mixed in enumerate(self.mixed):
+            mixed += weight * (self.observed[here].T @ outputs[:, o])
+
+    def hessian(self, inverse: Array, of_B: Array) -> Array:
+        """The sums put together."""
+        problem, r, q = self.problem, *self.trial.hidden_layer.shape
+        n, H = r * q, self.products
+        cross = np.matmul(inverse[:, :r], self.cross.reshape(r, r, n)).reshape(n, n)
+        H += cross
+        H += cross.T
+        ridge = (inverse * of_B) @ inverse.T
+        for i in range(0, n, q):
+            H[i : i + q, i : i + q] += ridge
+        gram = (2.0 / problem.n_observed) * self.observed.T @ self.observed
+        gram.flat[:: len(gram) + 1] += 2.0 * problem.regularization.of_readout(r, problem.n_skip)
+        try:
+            factor = cho_factor(gram)
+        except np.linalg.LinAlgError:
+            # units that do the same, without a penalty: any of the best readouts will do
+            gram.flat[:: len(gram) + 1] += 1e-12 * np.trace(gram)
+            factor = cho_factor(gram)
+        for mixed in self.mixed:
+            H -= mixed.T @ cho_solve(factor, mixed)
+        return 0.5 * (H + H.T)
+
+
+def chunks(
+    problem: ElmanProblem, W: Array, slopes: Array, P: Array
+) -> Iterator[tuple[slice, Array]]:
+    """The sensitivities du_t/dB, (., r, r q), of chunk after chunk of rows of time.
+
+    They may be overwritten; the next chunk does so in any case.
+    """
+    (T, q), r = P.shape, len(W)
+    length = max(1, min(T, _CHUNK // (r * r * q)))
+    W, P = np.ascontiguousarray(W), np.ascontiguousarray(P)
+    J, before = np.empty((length, r, r * q)), np.zeros((r, r * q))
+    for first in range(0, T, length):
+        here = slice(first, min(first + length, T))
+        chunk = J[: here.stop - first]
+        compiled.sensitivities(chunk, before, first, W, slopes, P, problem.is_start)
+        before = chunk[-1].copy()
+        yield here, chunk
+
+
+def sensitivities_at(
+    problem: ElmanProblem, W: Array, slopes: Array, P: Array, index: IntArray
+) -> Array:
+    """du/dB of the units ``index`` (into u, flat, increasing); shape (k, r q)."""
+    rows, r = np.empty((len(index), len(W) * P.shape[1])), len(W)
+    for here, J in chunks(problem, W, slopes, P):
+        found = slice(*np.searchsorted(index, [here.start * r, here.stop * r]))
+        rows[found] = J.reshape(-1, J.shape[2])[index[found] - here.start * r]
+    return rows
+
+
+def _smallest(values: Array, n: int) -> IntArray:
+    """Where the n smallest are, in order of their place."""
+    if len(values) <= n:
+        return np.arange(len(values))
+    return np.sort(np.argpartition(values, n)[:n])

@@ -1,0 +1,165 @@
+"""The one loop: takes the steps of a method, keeps the best network, records, and decides when to end.
+
+A method is a generator of :class:`Step`; it neither logs nor stops nor judges itself. It ends
+where it has nothing left to try.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from sktime_alm.solver.execution import interruptible, limited, take_interrupt, time_is_up
+from sktime_alm.solver.lagrangian import adjoint_multipliers
+from sktime_alm.solver.network import ElmanParameters
+from sktime_alm.solver.optimality import Certificate, certify
+from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.result import (
+    IMPROVEMENT,
+    ALMIterate,
+    ALMResult,
+    Callback,
+    History,
+    IterationRecord,
+    StartOutcome,
+    Status,
+    Step,
+)
+from sktime_alm.solver.settings import Settings
+
+
+def run(
+    problem: ElmanProblem,
+    initial: ElmanParameters,
+    steps: Iterator[Step],
+    settings: Settings,
+    callback: Callback | None = None,
+) -> ALMResult:
+    """Take the steps of a method until one of the ends of :class:`Status`.
+
+    Parameters
+    ----------
+    problem : ElmanProblem
+    initial : ElmanParameters
+        The network that the method starts at.
+    steps : iterator of Step
+    settings : Settings
+    callback : callable, optional
+        Called with the record of each outer iteration; the fit stops when it returns True.
+
+    Returns
+    -------
+    ALMResult
+        An interrupt (Ctrl-C) ends the fit with the best network so far.
+    """
+    # An overflow shows in the iterate, where it is caught: NumPy need not warn as well.
+    with np.errstate(all="ignore"), limited(settings.max_seconds):
+        return _run(problem, initial, steps, settings, callback)
+
+
+def _run(
+    problem: ElmanProblem,
+    initial: ElmanParameters,
+    steps: Iterator[Step],
+    settings: Settings,
+    callback: Callback | None,
+) -> ALMResult:
+    start = problem.feasible_point(initial)
+    best, objective = initial, problem.objective_at(start)
+    last = Step(start, adjoint_multipliers(problem, start), np.nan, objective)
+    certificate = certify(problem, *last[:2], settings.tolerance)
+    history: list[IterationRecord] = []
+    status: Status | None = None
+    began = time.perf_counter()
+    try:
+        while status is None:
+            with interruptible():
+                step = next(steps, None)
+            if step is None:
+                status = Status.CONVERGED if certificate.is_kkt else Status.AT_REST
+            elif not step.is_finite():
+                status = Status.NON_FINITE
+            else:
+                last, reached = step, step.objective
+                if reached is None:
+                    reached = problem.objective(step.point.parameters)
+                if reached < objective:
+                    best, objective = step.point.parameters, reached
+                certificate = certify(problem, *step[:2], settings.tolerance)
+                history.append(_record(len(history) + 1, step, reached, certificate, began))
+                is_asked = callback is not None and bool(callback(history[-1]))
+                status = _verdict(history, step, certificate, is_asked, settings)
+    except KeyboardInterrupt:
+        status = Status.INTERRUPTED
+    if take_interrupt():
+        status = Status.INTERRUPTED
+    return ALMResult(
+        parameters=best,
+        objective=objective,
+        status=status,
+        n_iter=len(history),
+        n_sweeps=sum(record.n_sweeps for record in history),
+        history=History(history),
+        last=ALMIterate(*last.point, *last.multipliers, last.penalty),
+        certificate=certificate,
+        starts=(StartOutcome(best, objective, status),),
+    )
+
+
+def _verdict(
+    history: list[IterationRecord],
+    step: Step,
+    certificate: Certificate,
+    is_asked: bool,
+    settings: Settings,
+) -> Status | None:
+    """Whether the fit ends after the last record, and why."""
+    status: Status | None = None
+    if is_asked:
+        status = Status.CALLBACK
+    elif time_is_up():
+        status = Status.TIME_IS_UP
+    elif len(history) >= settings.max_iter:
+        status = Status.MAX_ITER
+    elif settings.patience is not None and not _improved(history, settings.patience):
+        status = Status.NO_PROGRESS
+    # a KKT point is one whatever else would have ended the fit
+    if certificate.is_kkt and (step.is_settled or status is not None):
+        return Status.CONVERGED
+    return status
+
+
+def _improved(history: list[IterationRecord], patience: int) -> bool:
+    """Whether the last records hold a better objective or KKT residual than all before."""
+    if len(history) <= patience:
+        return True
+    earlier, recent = history[:-patience], history[-patience:]
+
+    def best(records: list[IterationRecord], measure: str) -> float:
+        return min(getattr(record, measure) for record in records)
+
+    return any(
+        best(recent, measure) < IMPROVEMENT * best(earlier, measure)
+        for measure in ("objective", "kkt_residual")
+    )
+
+
+def _record(
+    iteration: int, step: Step, objective: float, certificate: Certificate, began: float
+) -> IterationRecord:
+    violations = certificate.feasibility_blocks
+    return IterationRecord(
+        iteration=iteration,
+        lagrangian=step.lagrangian,
+        objective=objective,
+        stationarity=certificate.stationarity,
+        kkt_residual=certificate.residual,
+        preactivation_violation=violations.preactivation,
+        hidden_violation=violations.hidden,
+        penalty=step.penalty,
+        n_sweeps=step.n_sweeps,
+        phase=step.phase,
+        seconds=time.perf_counter() - began,
+    )

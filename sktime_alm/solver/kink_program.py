@@ -1,0 +1,228 @@
+"""The quadratic program of a step of :mod:`active_set`: R to second order, with kinks and the rim.
+
+    min d  g'd + d'M d/2 + sum over kinks k of -zeta_k [sigma(u_k + J_k d) - a_k (u_k + J_k d)],
+
+M = |H| + damping, over the kinks nearby that are convex (zeta_k < 0). Its dual, in one
+y_k = -zeta_k (new a_k - a_k) for each kink, has nothing but bounds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, eigh, qr, solve_triangular
+
+from sktime_alm.solver import slopes as compiled
+from sktime_alm.solver._typing import Array, BoolArray, IntArray
+from sktime_alm.solver.curvature import Expansion, Piece, rollout_on
+from sktime_alm.solver.optimality import relative_size
+from sktime_alm.solver.reduced import Trial, evaluate
+from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.rim import Rim
+
+# pre-activations of held units are not brought nearer to 0 than this
+_ROUNDING = 1e-13
+
+
+class Step(NamedTuple):
+    """A step of the quadratic program in the (whitened, tangential) variables.
+
+    ``held`` are the units (into u, flat) that it holds, ``rows`` their sensitivities and ``u``
+    their values now; ``slopes`` those of all units then; ``gradient`` the one of the Lagrangian.
+    """
+
+    d: Array
+    gradient: Array
+    held: IntArray
+    rows: Array
+    u: Array
+    slopes: Array
+    residual: float
+    predicted: float
+
+
+class Local:
+    """The quadratic program with kinks at one point."""
+
+    def __init__(self, problem: ElmanProblem, model: Expansion, near_rim: float) -> None:
+        self.problem, self.model = problem, model
+        self.rim: Rim | None = None
+        r = len(model.trial.hidden_layer)
+        self.recurrence = np.zeros((r, r))
+        self.tangent: Array | None = None
+        H, g, rows = model.hessian, model.gradient, model.rows
+        if problem.contraction.is_bounded:
+            H = self._hold_rim(near_rim, H)
+        if self.tangent is not None:
+            Z = self.tangent
+            H, g, rows = Z.T @ (H @ Z), g @ Z, rows @ Z
+        self.H, self.g, self.rows = H, g, rows
+        values, self.V = eigh(H, check_finite=False, driver="evd")
+        self.n_negative = int((values < 0).sum())
+        self.curvature = np.maximum(np.abs(values), 1e-8 * np.abs(values).max())
+        self.g_along, self.rows_along = g @ self.V, rows @ self.V
+        u = np.abs(model.states.u.flat[model.units])
+        self.reach = u / np.maximum(compiled.row_norms(rows), 1e-300)
+
+    def is_off_rim(self, tolerance: float) -> bool:
+        """Whether a singular value that is held is further from its bound than a tolerance."""
+        rim = self.rim
+        return rim is not None and rim.values[rim.k - 1] < (1.0 - tolerance) * rim.bound
+
+    def _hold_rim(self, near_rim: float, H: Array) -> Array:
+        """Find which singular values are held, and add the curvature of the rim to H."""
+        model, problem = self.model, self.problem
+        r, q = model.trial.hidden_layer.shape
+        rim = Rim.of(model.trial.hidden_layer[:, :r], problem.max_recurrence, near_rim)
+        if not rim.k:
+            return H
+        normals = rim.normals
+        is_held = model.piece.held.flat[model.units]
+        C = self._whitened_normals(rim)
+        both = np.vstack([C, model.rows[is_held]])
+        nu = np.linalg.lstsq(both.T, -model.gradient, rcond=None)[0]
+        of_rim = -np.tensordot(nu[: len(C)], normals, 1)
+        rim, multipliers = rim.released(rim.multiplier(of_rim))
+        if not rim.k:
+            return H
+        self.rim, k = rim, rim.k
+        self.recurrence = (rim.U[:, :k] * multipliers) @ rim.V[:, :k].T
+        C = self._whitened_normals(rim)
+        Q = qr(C.T, check_finite=False)[0]
+        self.normals, self.tangent = Q[:, : len(C)], Q[:, len(C) :]
+        to_W = model.inverse[:, :r]
+        bent = rim.curvature(multipliers).reshape(r, r, r, r)
+        bent = np.einsum("pj,ijkl,ql->ipkq", to_W, bent, to_W, optimize=True)
+        return H + bent.reshape(r * q, r * q)
+
+    def _whitened_normals(self, rim: Rim) -> Array:
+        normals = rim.normals @ self.model.inverse[:, : len(rim.U)].T
+        return normals.reshape(len(normals), -1)
+
+    def solve(self, damping: float, most: int) -> Step:
+        """The step at a damping, through the dual of the quadratic program."""
+        model, inverse = self.model, 1.0 / (self.curvature + damping)
+        along = -inverse * self.g_along
+        near = np.flatnonzero(self.reach <= np.linalg.norm(along))
+        if len(near) > most:
+            near = np.sort(near[np.argsort(self.reach[near], kind="stable")[:most]])
+        index, rows = model.units[near], self.rows_along[near]
+        u, zeta = model.states.u.flat[index], model.states.zeta.flat[index]
+        base, is_held = model.piece.slopes.flat[index], model.piece.held.flat[index]
+        slope, y = self.problem.sigma.kernel[1], np.zeros(len(near))
+        v = u + rows @ along
+        # a kink with zeta > 0 is concave: kept on its side, left if it was held
+        is_convex, side = zeta < 0.0, np.where(v > 0.0, 1.0, slope)
+        leave = np.where(is_held, -zeta * (side - base), 0.0)
+        low = np.where(is_convex, -zeta * (slope - base), leave)
+        high = np.where(is_convex, -zeta * (1.0 - base), leave)
+        if len(near):
+            Q = (rows * inverse) @ rows.T
+            y = compiled.box_minimum(Q, v, low, high, np.clip(y, low, high))
+        edge = 1e-7 * (high - low)
+        inside = (y > low + edge) & (y < high - edge)
+        return self._step(near, y, inside, along - inverse * (y @ rows), damping)
+
+    def _step(
+        self, near: IntArray, y: Array, inside: BoolArray, along: Array, damping: float
+    ) -> Step:
+        model = self.model
+        index = model.units[near]
+        zeta, slopes = model.states.zeta.flat[index], model.piece.slopes.copy()
+        change = np.divide(y, zeta, out=np.zeros_like(y), where=zeta != 0.0)
+        least = self.problem.sigma.kernel[1]
+        slopes.flat[index] = np.clip(slopes.flat[index] - change, least, 1.0)
+        g = model.gradient + y @ model.rows[near]
+        if self.rim is not None:
+            g = g - self.normals @ (self.normals.T @ g)
+        residual = relative_size(self.problem, model.trial.objective, model.plain(g))
+        predicted = 0.5 * float(along @ ((self.curvature + damping) * along))
+        held = index[inside]
+        return Step(
+            self.V @ along,
+            self.g + y @ self.rows[near],
+            held,
+            self.rows[near[inside]],
+            model.states.u.flat[held],
+            slopes,
+            residual,
+            predicted,
+        )
+
+    def unwhitened(self, d: Array) -> Array:
+        """A step in B."""
+        return self.model.step(d if self.tangent is None else self.tangent @ d)
+
+    def admitted(self, hidden_layer: Array) -> Array:
+        """The nearest weights within the bound, on the rim where it is held."""
+        if self.rim is None:
+            return self.problem.contraction.nearest(hidden_layer)
+        return self.rim.snapped(hidden_layer)
+
+
+class Restoration:
+    """Puts weights back onto the kinks of a step's held units."""
+
+    def __init__(self, local: Local, step: Step) -> None:
+        self.local, self.step = local, step
+        self.held = np.zeros(step.slopes.shape, bool)
+        self.held.flat[step.held] = True
+        self.is_possible = False
+        if 0 < len(step.rows) <= step.rows.shape[1]:
+            self.Q, self.R = qr(step.rows.T, mode="economic", check_finite=False)
+            diagonal = np.abs(np.diag(self.R))
+            self.is_possible = bool(diagonal.min() > 1e-8 * diagonal.max())
+
+    def onto_kinks(self) -> Array | None:
+        """The shortest step onto the kinks, to first order; None if they are where they should be.
+
+        It is a candidate of its own.
+        """
+        if not self.is_possible or np.abs(self.step.u).max() <= _ROUNDING:
+            return None
+        return self.normal(self.step.u)
+
+    def normal(self, u: Array) -> Array:
+        """The shortest step that changes the held pre-activations by -u."""
+        return -self.Q @ solve_triangular(self.R, u, trans=1, check_finite=False)
+
+    def at(self, d: Array, rounds: int = 6) -> Trial | None:
+        """The trial at a step d, with the held units on their kinks."""
+        local, problem, first = self.local, self.local.problem, np.inf
+        here = local.model.trial.hidden_layer
+        B = plain = local.admitted(here + local.unwhitened(d))
+        piece = Piece(self.held, local.model.piece.slopes)
+        for _ in range(rounds if self.is_possible else 0):
+            u = rollout_on(problem, B, piece)[0].flat[self.step.held]
+            size = float(np.abs(u).max())
+            if not size <= 10.0 * first:
+                B = plain
+                break
+            first = min(first, size)
+            if size <= 1e-15:
+                break
+            B = local.admitted(B + local.unwhitened(self.normal(u)))
+        return evaluate(problem, B)
+
+
+def newton_step(H: Array, step: Step) -> Array | None:
+    """The minimiser of the Lagrangian's model with the held units on their kinks.
+
+    None unless H is positive definite on what they leave free.
+    """
+    n, rank = len(H), 0
+    Q, y = np.eye(n), np.empty(0)
+    if len(step.rows):
+        Q, R, order = qr(step.rows.T, pivoting=True, check_finite=False)
+        diagonal = np.abs(np.diag(R))
+        rank = int((diagonal > 1e-8 * diagonal[0]).sum())
+        y = -solve_triangular(R[:rank, :rank], step.u[order[:rank]], trans=1)
+    normal, Z = Q[:, :rank] @ y, Q[:, rank:]
+    if rank == n:
+        return normal
+    try:
+        factor = cho_factor(Z.T @ (H @ Z), check_finite=False)
+    except np.linalg.LinAlgError:
+        return None
+    return normal - Z @ cho_solve(factor, Z.T @ (step.gradient + H @ normal))

@@ -1,0 +1,122 @@
+"""The network at given slopes of its units, compiled: what an active set differentiates.
+
+At given slopes a of the units, h = a u, every quantity is smooth in B = [W V b]. Away from
+the kinks the slopes are those of the activation; a unit that is held on its kink may have any
+slope between those of its two sides, and that slope is its multiplier.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sktime_alm.solver._typing import Array, BoolArray
+
+_compiled = njit(cache=True, nogil=True)
+
+# Newton steps of the box problem, and the shortest share of one
+_MAX_NEWTON, _SHORTEST = 40, 1e-8
+_SUFFICIENT_DECREASE, _SHRINK = 1e-4, 0.3
+# added to the diagonal of a system, relative to its mean: rows of kinks may depend on each other
+_RIDGE = 1e-11
+
+
+@_compiled
+def rollout(
+    u: Array, h: Array, W: Array, is_start: BoolArray, held: BoolArray, slopes: Array, slope: float
+) -> None:
+    """Complete u = V x + b, given on entry, by W h_{t-1}; held units have h = a u."""
+    T, r = u.shape
+    for t in range(T):
+        for i in range(r):
+            value = u[t, i]
+            if not is_start[t]:
+                for j in range(r):
+                    value += W[i, j] * h[t - 1, j]
+            u[t, i] = value
+            if held[t, i]:
+                h[t, i] = slopes[t, i] * value
+            else:
+                h[t, i] = value if value > 0.0 else slope * value
+
+
+@_compiled
+def adjoint(
+    zeta: Array, xi: Array, u: Array, W: Array, slopes: Array, is_end: BoolArray, l2: float
+) -> None:
+    """Complete zeta = 2/T A'e, given on entry, by W' xi_{t+1}, and fill xi = a zeta - 2 l2 u."""
+    T, r = u.shape
+    for t in range(T - 1, -1, -1):
+        if not is_end[t]:
+            for j in range(r):
+                if xi[t + 1, j] != 0.0:
+                    for i in range(r):
+                        zeta[t, i] += W[j, i] * xi[t + 1, j]
+        for i in range(r):
+            xi[t, i] = slopes[t, i] * zeta[t, i] - 2.0 * l2 * u[t, i]
+
+
+@_compiled
+def sensitivities(
+    J: Array, before: Array, first: int, W: Array, slopes: Array, P: Array, is_start: BoolArray
+) -> None:
+    """Fill J with du_t/dB, (r, r q) each, for the rows of time from ``first`` on.
+
+    J_t = W diag(a_{t-1}) J_{t-1} + I (x) p_t'; ``before`` is that of the row before the first.
+    """
+    r, q = len(W), P.shape[1]
+    for k in range(len(J)):
+        t = first + k
+        if is_start[t]:
+            J[k] = 0.0
+        else:
+            np.dot(W * slopes[t - 1], before if k == 0 else J[k - 1], J[k])
+        for i in range(r):
+            for j in range(q):
+                J[k, i, i * q + j] += P[t, j]
+
+
+@_compiled
+def row_norms(rows: Array) -> Array:
+    """The norm of each row."""
+    norms = np.empty(len(rows))
+    for k in range(len(rows)):
+        norms[k] = np.sqrt(np.dot(rows[k], rows[k]))
+    return norms
+
+
+@_compiled
+def box_minimum(Q: Array, b: Array, low: Array, high: Array, y: Array) -> Array:
+    """The minimiser of y'Q y / 2 - b'y in a box, Q psd, by projected Newton from y in it."""
+    scale = 1e-15 * max(np.abs(b).max(), 1e-300)
+    v = b - np.dot(Q, y)
+    for _ in range(_MAX_NEWTON):
+        free = np.flatnonzero(((y > low) | (v > 0.0)) & ((y < high) | (v < 0.0)))
+        if len(free) == 0 or np.abs(v[free]).max() <= scale:
+            break
+        size = len(free)
+        matrix, rhs = np.empty((size, size)), np.empty(size)
+        trace = 0.0
+        for i in range(size):
+            rhs[i] = v[free[i]]
+            trace += Q[free[i], free[i]]
+            for j in range(size):
+                matrix[i, j] = Q[free[i], free[j]]
+        for i in range(size):
+            matrix[i, i] += _RIDGE * trace / size + 1e-300
+        full = np.linalg.solve(matrix, rhs)
+        length, change, step, image = 1.0, 0.0, np.zeros_like(y), np.zeros_like(y)
+        while length >= _SHORTEST:
+            for i in range(size):
+                k = free[i]
+                step[k] = min(max(y[k] + length * full[i], low[k]), high[k]) - y[k]
+            image = np.dot(Q, step)
+            slope = np.dot(v, step)
+            change = 0.5 * np.dot(step, image) - slope
+            if change <= -_SUFFICIENT_DECREASE * slope:
+                break
+            length *= _SHRINK
+        if not change < 0.0:
+            break
+        y, v = y + step, v - image
+    return y

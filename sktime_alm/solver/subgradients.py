@@ -1,0 +1,204 @@
+"""The certificate of a network: multipliers at its kinks that leave the least stationarity.
+
+At a pre-activation u = 0 the slope a of a piecewise linear activation is free: anything between
+those of its two sides where zeta < 0, the slope of a side where zeta >= 0 (the limiting
+subdifferential of -zeta sigma). The adjoint recursion turns slopes into multipliers, and so
+into a gradient in the weights, whose norm a Gauss-Newton method with bounds makes smallest:
+d gradient / d a_k = -zeta_k J_k', with the sensitivities J = du/dB at the same slopes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sktime_alm.solver import kernels
+from sktime_alm.solver import slopes as compiled
+from sktime_alm.solver._typing import Array, BoolArray
+from sktime_alm.solver.curvature import Piece, States, regressors, rollout_on, sensitivities_at
+from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
+from sktime_alm.solver.network import ElmanParameters
+from sktime_alm.solver.optimality import Certificate, certify, in_units
+from sktime_alm.solver.reformulation import ElmanProblem, Point
+from sktime_alm.solver.rim import Rim
+
+# pre-activations so small, relative to their root mean square and the tolerance, are at a kink
+_AT_KINK = 1e-3
+_MAX_ROUNDS, _MAX_HALVINGS = 20, 12
+# the kinks with zeta >= 0 whose side is looked for by trying either
+_MAX_FLIPS = 12
+
+
+def certify_network(
+    problem: ElmanProblem, parameters: ElmanParameters, tolerance: float
+) -> tuple[Certificate, Point, Multipliers]:
+    """KKT residuals of a network, at the multipliers that make them small.
+
+    Returns
+    -------
+    certificate : Certificate
+    point : Point
+        The rollout with the pre-activations that are at a kink, up to rounding, set to 0.
+    multipliers : Multipliers
+    """
+    point = problem.feasible_point(parameters)
+    multipliers = adjoint_multipliers(problem, point)
+    certificate = certify(problem, point, multipliers, tolerance)
+    at_kink = find_kinks(problem, point.u, _AT_KINK * tolerance)
+    if certificate.is_kkt or not at_kink.any():
+        return certificate, point, multipliers
+    search = _Search(problem, parameters, at_kink, tolerance)
+    search.run()
+    at_zero, multipliers = search.point, search.multipliers
+    found = certify(problem, at_zero, multipliers, tolerance)
+    if found.residual <= certificate.residual:
+        return found, at_zero, multipliers
+    return certificate, point, adjoint_multipliers(problem, point)
+
+
+def find_kinks(problem: ElmanProblem, u: Array, tolerance: float) -> BoolArray:
+    """Which of u are 0 relative to their size, at a kink of a piecewise linear activation.
+
+    Units that are never on are left out: they stay as they are, at slope 0 or the leaky one.
+    """
+    if problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR:
+        return np.zeros(u.shape, bool)
+    size = np.sqrt(np.mean(u * u))
+    is_alive = u.max(axis=0) > tolerance * size
+    return (np.abs(u) <= tolerance * size) & is_alive
+
+
+class _Search:
+    """The slopes at the kinks of a network, and what they leave of the gradient."""
+
+    def __init__(
+        self,
+        problem: ElmanProblem,
+        parameters: ElmanParameters,
+        at_kink: BoolArray,
+        tolerance: float,
+    ) -> None:
+        self.problem, self.parameters, self.at_kink = problem, parameters, at_kink
+        self.index = np.flatnonzero(at_kink)
+        self.least = float(problem.sigma.kernel[1])
+        nothing = np.zeros(at_kink.shape)
+        u, h = rollout_on(problem, parameters.hidden_layer, Piece(at_kink, nothing))
+        u[at_kink] = 0.0
+        self.point = Point(parameters, h, u)
+        self.errors = problem.errors(parameters.readout, h)
+        self.P = regressors(problem, h)
+        self.rim = Rim.of(parameters.W, problem.max_recurrence, tolerance)
+        self.slopes = problem.sigma.derivative(u)
+        self.states = self._states()
+
+    @property
+    def multipliers(self) -> Multipliers:
+        return Multipliers(self.states.xi, self.states.zeta)
+
+    def run(self) -> None:
+        """Find the slopes."""
+        free = np.ones(len(self.index), bool)
+        for _ in range(_MAX_ROUNDS):
+            self._descend(free)
+            inside, zeta = self.slopes.flat[self.index], self.states.zeta.flat[self.index]
+            is_split = (zeta >= 0.0) & (inside > self.least) & (inside < 1.0)
+            is_sound = self._release_rim()
+            if not is_split.any() and is_sound:
+                break
+            nearest = np.where(inside > 0.5 * (1.0 + self.least), 1.0, self.least)
+            self._move(np.where(is_split, nearest, inside))
+            free &= ~is_split
+        self._flip(free)
+
+    def _flip(self, free: BoolArray) -> None:
+        """Try the other side at kinks with zeta >= 0."""
+        sided = np.flatnonzero(self.states.zeta.flat[self.index] >= 0.0)
+        if len(sided) > _MAX_FLIPS:
+            return
+        free = free.copy()
+        free[sided] = False
+        for k in sided:
+            before, best = self.slopes.flat[self.index].copy(), self._size()
+            trial = before.copy()
+            trial[k] = 1.0 + self.least - trial[k]
+            self._move(trial)
+            self._descend(free)
+            zeta, inside = self.states.zeta.flat[self.index], self.slopes.flat[self.index]
+            is_split = (zeta >= 0.0) & (inside > self.least) & (inside < 1.0)
+            if is_split.any() or not self._size() < best:
+                self._move(before)
+
+    def _descend(self, free: BoolArray) -> None:
+        """Gauss-Newton steps in the slopes that are free, each halved until the norm falls."""
+        for _ in range(_MAX_ROUNDS):
+            before, here = self._size(), self.slopes.flat[self.index].copy()
+            change = np.zeros(len(here))
+            change[free] = self._gauss_newton(free, here[free])
+            length, is_lower = 1.0, False
+            for _ in range(_MAX_HALVINGS):
+                self._move(here + length * change)
+                is_lower = self._size() < before
+                if is_lower:
+                    break
+                length *= 0.5
+            if not is_lower:
+                self._move(here)
+            if not self._size() < (1.0 - 1e-3) * before:
+                return
+
+    def _gauss_newton(self, free: BoolArray, slopes: Array) -> Array:
+        """The change of the free slopes that makes the linear model smallest, within bounds."""
+        index = self.index[free]
+        if not len(index):
+            return np.zeros(0)
+        W, shape = self.parameters.W, self.parameters.hidden_layer.shape
+        J = sensitivities_at(self.problem, W, self.slopes, self.P, index).reshape(-1, *shape)
+        rows = self._measured(-self.states.zeta.flat[index][:, None, None] * J)
+        b = -rows @ self._measured(self._gradient()[None])[0]
+        zero = np.zeros(len(index))
+        return compiled.box_minimum(rows @ rows.T, b, self.least - slopes, 1.0 - slopes, zero)
+
+    def _move(self, slopes: Array) -> None:
+        self.slopes.flat[self.index] = np.clip(slopes, self.least, 1.0)
+        self.states = self._states()
+
+    def _states(self) -> States:
+        problem, (parameters, h, u) = self.problem, self.point
+        zeta = (2.0 / problem.n_observed) * self.errors @ parameters.A
+        xi, l2 = np.empty_like(u), problem.regularization.l2_preactivation
+        W = np.ascontiguousarray(parameters.W)
+        compiled.adjoint(zeta, xi, u, W, self.slopes, problem.is_end, l2)
+        return States(u, h, self.errors, zeta, xi)
+
+    def _gradient(self) -> Array:
+        problem, layer = self.problem, self.parameters.hidden_layer
+        l2 = problem.regularization.of_hidden_layer(problem.n_inputs, len(layer))
+        return 2.0 * l2 * layer - self.states.xi.T @ self.P
+
+    def _measured(self, gradients: Array) -> Array:
+        """Gradients in the units of the data, flat, without what the rim can balance."""
+        r = len(self.parameters.W)
+        if self.rim.k:
+            M = np.einsum("ia,nij,jb->nab", self.U, gradients[:, :, :r], self.V)
+            M = 0.5 * (M + M.transpose(0, 2, 1))
+            gradients = gradients.copy()
+            gradients[:, :, :r] -= np.einsum("ia,nab,jb->nij", self.U, M, self.V)
+        scaled = in_units(self.problem, gradients)
+        return scaled.reshape(len(gradients), -1)
+
+    @property
+    def U(self) -> Array:
+        return self.rim.U[:, : self.rim.k]
+
+    @property
+    def V(self) -> Array:
+        return self.rim.V[:, : self.rim.k]
+
+    def _size(self) -> float:
+        return float(np.linalg.norm(self._measured(self._gradient()[None])))
+
+    def _release_rim(self) -> bool:
+        """Drop the directions of the rim with a negative multiplier; whether there were none."""
+        W = self._gradient()[:, : len(self.rim.U)]
+        before = self.rim.k
+        self.rim, _ = self.rim.released(self.rim.multiplier(W))
+        return self.rim.k == before

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sktime_alm.solver.activations import ReLU
-from sktime_alm.solver.network import ElmanParameters, rollout, simulate
 from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.network import ElmanParameters, rollout, simulate
 from tests import reference
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sktime_alm.solver import ELU, ElmanProblem, LeakyReLU, Regularization, ReLU
 from sktime_alm.solver.activations import scalar_objective
 from sktime_alm.solver.bcd import sweep
-from sktime_alm.solver.network import rollout, simulate
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
+from sktime_alm.solver.network import rollout, simulate
 from sktime_alm.solver.reduced import iterate_at
 from sktime_alm.solver.reformulation import Point
 from tests.conftest import log_floats

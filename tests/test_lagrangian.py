@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.lagrangian import (
     Multipliers,
     augmented_lagrangian,
@@ -12,6 +11,7 @@ from sktime_alm.solver.lagrangian import (
     lipschitz_constants,
     update_multipliers,
 )
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reformulation import Point
 from tests import reference
 from tests.conftest import cases, make_case, named

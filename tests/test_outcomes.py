@@ -131,12 +131,10 @@ def test_an_interrupt_ends_all_starts():
 def test_an_interrupted_forecaster_is_fitted_and_usable():
     forecaster = ALMElmanForecaster(
         hidden_size=3,
-        method="paper",
         max_iter=10**6,
-        tol=0.0,
         random_state=0,
         callback=interrupt_at(2),
-        solver_options={"patience": None},
+        solver_options=ALMSettings(tolerance=0.0, patience=None),
     )
     with pytest.warns(ConvergenceWarning, match="INTERRUPTED.*best network so far is kept"):
         forecaster.fit(Y)
@@ -150,9 +148,8 @@ def test_an_interrupted_forecaster_is_fitted_and_usable():
         ({"max_iter": 2}, "MAX_ITER.*Raise max_iter.*certificate_ says how far"),
         (
             {
-                "method": "paper",
                 "max_iter": 300,
-                "solver_options": {"penalty_update_factor": 100.0},
+                "solver_options": ALMSettings(penalty_update_factor=100.0),
             },
             "NO_PROGRESS.*the penalty grew faster.*smaller initial_penalty",
         ),
@@ -164,7 +161,9 @@ def test_a_fit_that_did_not_converge_warns_with_what_to_change(options, message)
 
 
 def test_a_converged_fit_does_not_warn(recwarn):
-    forecaster = ALMElmanForecaster(hidden_size=2, tol=0.5, random_state=0).fit(Y)
+    forecaster = ALMElmanForecaster(
+        hidden_size=2, solver_options={"tolerance": 0.5}, random_state=0
+    ).fit(Y)
     assert forecaster.result_.status is Status.CONVERGED
     assert forecaster.certificate_.is_kkt
     assert not recwarn.list
@@ -182,10 +181,15 @@ def test_a_fit_that_rests_at_a_kink_says_so_without_a_warning(recwarn):
 
 def test_verbose_2_logs_a_line_an_iteration(caplog, capsys):
     forecaster = ALMElmanForecaster(
-        hidden_size=2, method="paper", max_iter=3, verbose=2, random_state=0
+        hidden_size=2,
+        solver_options=ALMSettings(),
+        alpha=1.0,
+        max_iter=3,
+        verbose=2,
+        random_state=0,
     )
     with caplog.at_level(logging.INFO, logger="sktime_alm"):
         forecaster.fit(Y)
-    assert len(caplog.records) == forecaster.n_iter_ == 3
+    assert len(caplog.records) == 3
     assert "objective" in caplog.text and "KKT residual" in caplog.text
     assert capsys.readouterr().out == ""

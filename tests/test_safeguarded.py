@@ -11,10 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sktime_alm.datasets import make_elman
-from sktime_alm.solver import SafeguardedSettings, ElmanProblem, Regularization, Status, solve, train
-from sktime_alm.solver.network import ElmanParameters
+from sktime_alm.solver import (
+    ElmanProblem,
+    Regularization,
+    SafeguardedSettings,
+    Status,
+    solve,
+    train,
+)
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import adjoint_multipliers, gradient
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import certify
 from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import iterate_at, metric

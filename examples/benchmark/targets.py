@@ -35,7 +35,7 @@ from tqdm.auto import tqdm
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.datasets import load_sp500_volatility
 from sktime_alm.evaluation import QLIKE, variance_from_log_volatility
-from sktime_alm.features import InputLayout
+from sktime_alm.inputs import InputLayout
 
 LEVELS = np.arange(1, 100) / 100
 WINDOWS = (1, 3, 12)

@@ -16,8 +16,8 @@ from scipy.linalg.lapack import dposv, dpotrf, dtrtri
 from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.execution import check_interrupt, time_is_up
-from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.lagrangian import Multipliers, lipschitz_constants
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import stationarity
 from sktime_alm.solver.reformulation import ElmanProblem, Point
 

@@ -131,7 +131,8 @@ class ARX:
 class GRU:
     """PyTorch's GRU with a linear readout, Adam, early stopping on the last quarter."""
 
-    _WINDOW, _PATIENCE, _WASHOUT = 512, 100, 20
+    # a record up to the first length is one stretch, a longer one is cut
+    _LONGEST, _WINDOW, _PATIENCE, _WASHOUT = 2_048, 512, 100, 20
 
     def __init__(
         self, records: Sequence[Record], seed: int, hidden_size: int, epochs: int = 2_000
@@ -145,48 +146,52 @@ class GRU:
         self.scales = u.mean(axis=0), u.std(axis=0), y.mean(), y.std()
         self.network = torch.nn.GRU(u.shape[1], hidden_size, batch_first=True)
         self.readout = torch.nn.Linear(hidden_size, 1)
-        windows = [window for record in records for window in self._windows(record)]
-        n_kept = max(1, 3 * len(windows) // 4)
-        self._train(windows[:n_kept], windows[n_kept:] or windows, epochs)
+        self._train([stretch for record in records for stretch in self._stretches(record)], epochs)
 
-    def _windows(self, record: Record) -> list[tuple]:
-        """Stretches of a record, of equal length, as standardised tensors."""
+    def _stretches(self, record: Record) -> list[tuple]:
+        """Standardised inputs and outputs, and which rows train and which stop the training."""
         import torch
 
         mean_u, scale_u, mean_y, scale_y = self.scales
-        length = min(self._WINDOW, max(len(record.y) // 4, 2 * self._WASHOUT))
-        u, y = (record.u - mean_u) / scale_u, (record.y - mean_y) / scale_y
-        return [
-            (
-                torch.tensor(u[at : at + length], dtype=torch.float32),
-                torch.tensor(y[at : at + length], dtype=torch.float32),
-            )
-            for at in range(0, len(y) - length + 1, length)
-        ]
+        T = len(record.y)
+        columns = [(record.u - mean_u) / scale_u, (record.y - mean_y) / scale_y]
+        is_kept = np.arange(T) < 3 * T // 4
+        length = T if T <= self._LONGEST else self._WINDOW
+        found = []
+        for at in range(0, T - length + 1, length):
+            rows = slice(at, at + length)
+            # the state is not known at the start of a stretch
+            counts = np.arange(length) >= self._WASHOUT
+            arrays = [*(column[rows] for column in columns), counts & is_kept[rows]]
+            arrays.append(counts & ~is_kept[rows])
+            found.append(tuple(torch.tensor(array, dtype=torch.float32) for array in arrays))
+        return found
 
-    def _loss(self, windows: list[tuple]):
+    def _loss(self, stretches: list[tuple], which: int):
+        """The mean squared error on the rows that train, 2, or stop the training, 3."""
         import torch
 
-        u, y = (torch.stack(arrays) for arrays in zip(*windows, strict=True))
-        states, _ = self.network(u)
-        errors = self.readout(states)[..., 0] - y
-        # the state is not known at the start of a stretch
-        return errors[:, self._WASHOUT :].square().mean()
+        u, y, *masks = (torch.stack(arrays) for arrays in zip(*stretches, strict=True))
+        errors = self.readout(self.network(u)[0])[..., 0] - y
+        mask = masks[which - 2]
+        return (mask * errors.square()).sum() / mask.sum()
 
-    def _train(self, windows: list[tuple], held_out: list[tuple], epochs: int) -> None:
+    def _train(self, stretches: list[tuple], epochs: int) -> None:
         import torch
 
+        to_train = [stretch for stretch in stretches if stretch[2].any()]
+        to_stop = [stretch for stretch in stretches if stretch[3].any()]
         weights = [*self.network.parameters(), *self.readout.parameters()]
         optimiser = torch.optim.Adam(weights, lr=5e-3)
         best, since, kept = np.inf, 0, [w.detach().clone() for w in weights]
         for _ in range(epochs):
-            for batch in torch.randperm(len(windows)).split(32):
+            for batch in torch.randperm(len(to_train)).split(32):
                 optimiser.zero_grad()
-                self._loss([windows[i] for i in batch]).backward()
+                self._loss([to_train[i] for i in batch], 2).backward()
                 torch.nn.utils.clip_grad_norm_(weights, 1.0)
                 optimiser.step()
             with torch.no_grad():
-                loss = float(self._loss(held_out))
+                loss = float(self._loss(to_stop, 3))
             since += 1
             if loss < best:
                 best, since, kept = loss, 0, [w.detach().clone() for w in weights]

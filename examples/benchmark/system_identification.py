@@ -62,7 +62,7 @@ CANDIDATES: dict[str, tuple[type, list[dict]]] = {
         [_LAGGED | {"activation": activation} for activation in ("elu", "tanh")],
     ),
     "ARX": (ARX, [{"order": order} for order in (1, 2, 3, 4, 6, 8, 12, 16)]),
-    "GRU (PyTorch)": (GRU, [{"hidden_size": size} for size in (8, 16, 32)]),
+    "GRU (PyTorch)": (GRU, [{"hidden_size": size} for size in (8, 16)]),
     "jax-sysid": (JaxSysid, [_SYSID | {"rho_th": rho} for rho in (1e-4, 1e-3, 1e-2)]),
 }
 QUICK: dict[str, list[dict]] = {

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sktime_alm import ALMElmanForecaster
-from sktime_alm.solver import ELU, LeakyReLU, ReLU, train
+from sktime_alm.solver import ELU, LeakyReLU, ReLU, Smooth, Tanh, scalar, train
 from sktime_alm.solver.activations import get_activation, scalar_objective
 from tests.conftest import log_floats
 
-ACTIVATIONS = (ReLU(), LeakyReLU(0.1), LeakyReLU(0.7), ELU())
+ACTIVATIONS = (ReLU(), LeakyReLU(0.1), LeakyReLU(0.7), ELU(), Tanh())
 GRID = np.linspace(-1.0, 1.0, 4001)
 
 
@@ -137,33 +137,57 @@ def test_checks_5_distance_to_the_subdifferential_of_elu():
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"activation must be one of .*'relu'.* found 'tanh'"):
-        get_activation("tanh")
+    with pytest.raises(ValueError, match=r"activation must be one of .*'relu'.* found 'gelu'"):
+        get_activation("gelu")
     with pytest.raises(TypeError, match="activation must be"):
         get_activation(np.tanh)
     with pytest.raises(ValueError, match="slope must be in"):
         LeakyReLU(1.5)
 
 
-class Identity:
+@scalar
+def identity(u):
+    return u
+
+
+@scalar
+def one(u):
+    return 1.0
+
+
+@scalar
+def zero(u):
+    return 0.0
+
+
+class Identity(Smooth):
     """An activation of the user's own: the network becomes linear."""
 
-    lipschitz = 1.0
-
-    def value(self, u):
-        return u.copy()
-
-    def derivative(self, u):
-        return np.ones_like(u)
-
-    def prox(self, theta1, theta2, theta3, gamma, mu, l2):
-        return (gamma * (theta1 + theta2) + mu * theta3) / (2.0 * gamma + mu + 2.0 * l2)
-
-    def subdifferential_distance(self, u, s, q):
-        return np.abs(s - q)
+    scalars = identity, one, zero
 
 
-def test_a_users_own_activation_is_an_object_with_five_members():
+@scalar
+def softsign(u):
+    return u / (1.0 + abs(u))
+
+
+@scalar
+def softsign_derivative(u):
+    return 1.0 / (1.0 + abs(u)) ** 2
+
+
+@scalar
+def softsign_curvature(u):
+    return (-2.0 if u > 0.0 else 2.0) / (1.0 + abs(u)) ** 3
+
+
+class Softsign(Smooth):
+    """u / (1 + |u|)."""
+
+    scalars = softsign, softsign_derivative, softsign_curvature
+
+
+def test_a_users_own_activation_is_a_class_with_three_scalar_functions():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(50, 2))
     Y = X @ [[1.0], [-2.0]]
@@ -173,6 +197,43 @@ def test_a_users_own_activation_is_an_object_with_five_members():
     y = pd.Series(np.cumsum(rng.normal(size=40)))
     forecaster = ALMElmanForecaster(2, activation=Identity(), max_iter=5, random_state=0)
     assert np.isfinite(forecaster.fit(y).predict(fh=[1, 2])).all()
+
+
+@given(seed=st.integers(0, 2**31), gamma=log_floats(-3, 3), mu=log_floats(-8, 1))
+def test_the_prox_of_a_users_own_activation_is_found_from_its_scalars(seed, gamma, mu):
+    theta = np.random.default_rng(seed).normal(0.0, 3.0, (3, 10))
+    linear = (gamma * (theta[0] + theta[1]) + mu * theta[2]) / (2.0 * gamma + mu)
+    found = Identity().prox(*theta, gamma, mu, 0.0)
+    np.testing.assert_allclose(found, linear, rtol=1e-9, atol=1e-12)
+    found = Softsign().prox(*theta, gamma, mu, 0.0)
+    values = scalar_objective(Softsign(), found, *theta, gamma, mu, 0.0)
+    for i, value in enumerate(values):
+        best = grid_minimum(Softsign(), *theta[:, i], gamma, mu, 0.0)
+        assert value <= best + 1e-10 * (1.0 + abs(best))
+
+
+@pytest.mark.parametrize("activation", [ELU(), Tanh(), Softsign()], ids=repr)
+def test_curvature_against_central_differences(activation):
+    u = np.random.default_rng(0).normal(size=200)
+    u = u[np.abs(u) > 1e-3]
+    step = 1e-6
+    numerical = (activation.derivative(u + step) - activation.derivative(u - step)) / (2.0 * step)
+    np.testing.assert_allclose(activation.curvature(u), numerical, rtol=1e-8, atol=1e-9)
+
+
+def test_curvature_of_piecewise_linear_activations_is_0():
+    assert not LeakyReLU(0.1).curvature(np.linspace(-2.0, 2.0, 5)).any()
+
+
+def test_checks_4_tanh_prox_where_two_minima_compete():
+    # theta2 far beyond the range of tanh bends phi: theta1 sweeps from one basin to the other
+    theta1 = np.linspace(-8.0, 4.0, 400)
+    theta2, theta3 = np.full_like(theta1, 12.0), np.zeros_like(theta1)
+    found = Tanh().prox(theta1, theta2, theta3, 1.0, 1e-5, 1e-8)
+    values = scalar_objective(Tanh(), found, theta1, theta2, theta3, 1.0, 1e-5, 1e-8)
+    best = [grid_minimum(Tanh(), a, 12.0, 0.0, 1.0, 1e-5, 1e-8) for a in theta1]
+    assert (values <= np.array(best) + 1e-10).all()
+    assert np.diff(np.sort(found)).max() > 2.0  # it leaps
 
 
 def test_the_papers_condition_for_leaky_relu_misses_minima():

@@ -129,9 +129,7 @@ def test_checks_7_kkt_residuals_equal_stationarity_at_the_multipliers_before(see
 def test_the_best_network_seen_is_returned():
     case = make_case(T=20, seed=4)
     problem, initial = case.problem, make_start(case)
-    result = solve(
-        problem, initial, ALMSettings(max_iter=20, max_inner_iter=3, tolerance=0.0)
-    )
+    result = solve(problem, initial, ALMSettings(max_iter=20, max_inner_iter=3, tolerance=0.0))
     seen = [problem.objective(initial), *(record.objective for record in result.history)]
     assert result.objective == min(seen)
     assert problem.objective(result.parameters) == result.objective
@@ -223,7 +221,6 @@ def test_table_2_presets():
 @pytest.mark.parametrize(
     ("name", "value", "error"),
     [
-        ("method", "newton", ValueError),
         ("inner_stop", "never", ValueError),
         ("max_iter", 0, ValueError),
         ("max_iter", 2.5, TypeError),

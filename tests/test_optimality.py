@@ -268,9 +268,7 @@ def teacher_problem(seed=0, alpha=1e-9, T=60, n=2, r=3, m=1):
 def test_checks_15_started_at_the_teacher_it_stays_there():
     problem, teacher = teacher_problem()
     assert problem.objective(teacher) <= 1e-8
-    settings = ALMSettings(
-        method="paper", max_iter=20, max_inner_iter=20, tolerance=0.0, patience=None
-    )
+    settings = ALMSettings(max_iter=20, max_inner_iter=20, tolerance=0.0, patience=None)
     result = solve(problem, teacher, settings)
     for array, expected in zip(result.last.parameters.arrays(), teacher.arrays(), strict=True):
         np.testing.assert_allclose(array, expected, atol=1e-5)
@@ -283,9 +281,7 @@ def test_checks_15_from_random_starts_beside_an_independent_optimiser():
     from scipy.optimize import minimize
 
     problem, teacher = teacher_problem(alpha=1e-2)
-    settings = ALMSettings(
-        method="paper", max_iter=300, max_inner_iter=50, initial_penalty=0.1, tolerance=1e-5
-    )
+    settings = ALMSettings(max_iter=300, max_inner_iter=50, initial_penalty=0.1, tolerance=1e-5)
     rng = np.random.default_rng(1)
     start = ElmanParameters(*(0.5 * rng.normal(size=a.shape) for a in teacher.arrays()))
     result = solve(problem, start, settings)

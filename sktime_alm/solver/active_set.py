@@ -125,6 +125,8 @@ def finish(
     if problem.contraction.has_scaling:
         return nothing._replace(ending=Ending.SCALED)
     budget = _Budget(problem, shape, max_steps, max_work)
+    if budget.is_spent:
+        return nothing._replace(ending=Ending.SPENT)
     if steepest is None:
         steepest = _STEEPEST * max(trial.objective, _steepness(problem, trial))
     with np.errstate(all="ignore"):

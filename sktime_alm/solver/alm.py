@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 
@@ -11,13 +11,13 @@ from sktime_alm.solver.lagrangian import Multipliers, augmented_lagrangian, upda
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import feasibility
 from sktime_alm.solver.reformulation import ElmanProblem
-from sktime_alm.solver.result import Step
+from sktime_alm.solver.result import Status, Step
 from sktime_alm.solver.settings import ALMSettings
 
 
 def steps(
     problem: ElmanProblem, initial: ElmanParameters, settings: ALMSettings
-) -> Iterator[Step]:
+) -> Generator[Step, None, Status]:
     """The outer iterations k = 1, 2, ... of Algorithm 3.1, without end.
 
     Raises

@@ -7,7 +7,7 @@ where it has nothing left to try.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 
@@ -29,11 +29,13 @@ from sktime_alm.solver.result import (
 )
 from sktime_alm.solver.settings import Settings
 
+Steps = Generator[Step, None, Status]
+
 
 def run(
     problem: ElmanProblem,
     initial: ElmanParameters,
-    steps: Iterator[Step],
+    steps: Steps,
     settings: Settings,
     callback: Callback | None = None,
 ) -> ALMResult:
@@ -44,7 +46,8 @@ def run(
     problem : ElmanProblem
     initial : ElmanParameters
         The network that the method starts at.
-    steps : iterator of Step
+    steps : generator of Step
+        It returns the status it ends with, where it ends by itself.
     settings : Settings
     callback : callable, optional
         Called with the record of each outer iteration; the fit stops when it returns True.
@@ -62,23 +65,22 @@ def run(
 def _run(
     problem: ElmanProblem,
     initial: ElmanParameters,
-    steps: Iterator[Step],
+    steps: Steps,
     settings: Settings,
     callback: Callback | None,
 ) -> ALMResult:
     start = problem.feasible_point(initial)
     best, objective = initial, problem.objective_at(start)
-    last = Step(start, adjoint_multipliers(problem, start), np.nan, objective)
+    last = Step(start, adjoint_multipliers(problem, start), 0.0, objective)
     certificate = certify(problem, *last[:2], settings.tolerance)
     history: list[IterationRecord] = []
     status: Status | None = None
     began = time.perf_counter()
     try:
         while status is None:
-            with interruptible():
-                step = next(steps, None)
+            step, why = _next(steps)
             if step is None:
-                status = Status.CONVERGED if certificate.is_kkt else Status.AT_REST
+                status = Status.CONVERGED if certificate.is_kkt else why
             elif not step.is_finite():
                 status = Status.NON_FINITE
             else:
@@ -108,6 +110,15 @@ def _run(
     )
 
 
+def _next(steps: Steps) -> tuple[Step | None, Status]:
+    """The next step; without one, why the method ends."""
+    try:
+        with interruptible():
+            return next(steps), Status.AT_REST
+    except StopIteration as end:
+        return None, end.value
+
+
 def _verdict(
     history: list[IterationRecord],
     step: Step,
@@ -123,7 +134,7 @@ def _verdict(
         status = Status.TIME_IS_UP
     elif len(history) >= settings.max_iter:
         status = Status.MAX_ITER
-    elif settings.patience is not None and not _improved(history, settings.patience):
+    elif step.is_settled and settings.patience and not _improved(history, settings.patience):
         status = Status.NO_PROGRESS
     # a KKT point is one whatever else would have ended the fit
     if certificate.is_kkt and (step.is_settled or status is not None):

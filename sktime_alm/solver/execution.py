@@ -1,4 +1,4 @@
-"""How a fit runs in its process: one BLAS thread, a limit in seconds, and interrupts at safe places.
+"""How a fit runs in its process: one BLAS thread, a limit in seconds, interrupts at safe places.
 
 A signal that arrives inside compiled code would surface as a SystemError, anywhere. So while a fit
 runs in the main thread an interrupt (Ctrl-C) is only noted, and raised where nothing is half
@@ -112,14 +112,16 @@ class _OneBLASThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._n_fits == 0:
-                self._limit = _blas().limit(limits=1, user_api="blas")
+                with _any_thread_may_limit():
+                    self._limit = _blas().limit(limits=1, user_api="blas")
             self._n_fits += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._n_fits -= 1
             if self._n_fits == 0:
-                self._limit.restore_original_limits()
+                with _any_thread_may_limit():
+                    self._limit.restore_original_limits()
 
 
 one_blas_thread = _OneBLASThread()
@@ -129,3 +131,18 @@ one_blas_thread = _OneBLASThread()
 def _blas() -> ThreadpoolController:
     """The BLAS libraries in use; finding them takes milliseconds, limiting them does not."""
     return ThreadpoolController()
+
+
+@contextmanager
+def _any_thread_may_limit() -> Iterator[None]:
+    """From its version 3.7 on threadpoolctl ignores, silently, all threads but the first."""
+    releases = [
+        getattr(library, "clear_controlling_thread", None) for library in _blas().lib_controllers
+    ]
+    for release in filter(None, releases):
+        release(force=True)
+    try:
+        yield
+    finally:
+        for release in filter(None, releases):
+            release(force=True)

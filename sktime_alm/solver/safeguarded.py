@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from sktime_alm.solver._typing import Array
 from sktime_alm.solver.accelerated import accelerated_steps
 from sktime_alm.solver.active_set import finish
 from sktime_alm.solver.bcd import sweep
+from sktime_alm.solver.execution import time_is_up
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.polish import polish
@@ -36,7 +38,7 @@ from sktime_alm.solver.reduced import (
     penalty_of,
 )
 from sktime_alm.solver.reformulation import ElmanProblem
-from sktime_alm.solver.result import IMPROVEMENT, Step
+from sktime_alm.solver.result import IMPROVEMENT, Status, Step
 from sktime_alm.solver.secants import LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings
 from sktime_alm.solver.subgradients import certify_network
@@ -51,6 +53,8 @@ _SLOW = 0.1
 # one that lowers it by less than this has come to rest, and hands over to the polish
 _REST = {"alm": 1e-6, "polish": 1e-5}
 _FIRST_POLISH, _LAST_POLISH = 50, 400
+# rounds of it where the finish follows, which goes on faster from there
+_N_POLISHES = 3
 # a descent begun anew where one came to rest must gain more than this share to be worth another
 _AGAIN = 1e-6
 # a relaxed start is given up if so many more iterations at its present rate would not pay
@@ -75,103 +79,105 @@ class Stage(NamedTuple):
 
 def steps(
     problem: ElmanProblem, initial: ElmanParameters, settings: SafeguardedSettings
-) -> Iterator[Step]:
-    """The outer iterations, until nothing is left that lowers R; the last one is the finish."""
-    if not settings.active_set:
-        yield from _descents(problem, initial, settings)
-        return
-    n_evaluations, objectives = 0, []
-    for step in _descents(problem, initial, settings):
-        yield step
-        n_evaluations += step.n_sweeps
-        objectives.append(step.lagrangian)
-        if _is_to_finish(objectives, settings):
-            break
-    best = evaluate(problem, step.point.parameters.hidden_layer) if objectives else None
-    if best is not None:
-        yield _finish(problem, best, settings, n_evaluations)
-
-
-def _is_to_finish(objectives: list[float], settings: SafeguardedSettings) -> bool:
-    """Whether one more iteration is left, or about to be denied for want of progress."""
-    if len(objectives) == settings.max_iter - 1:
-        return True
-    if settings.patience is None or len(objectives) < settings.patience:
-        return False
-    before, now = objectives[-settings.patience], objectives[-1]
-    return now > IMPROVEMENT * before
-
-
-def _finish(
-    problem: ElmanProblem, best: Trial, settings: SafeguardedSettings, n_evaluations: int
-) -> Step:
-    """Newton steps for at most a multiple of what was spent, and the multipliers at the kinks."""
-    outcome = finish(
-        problem,
-        best,
-        tolerance=max(_FINISH_TOLERANCE * settings.tolerance, _ROUNDING),
-        max_work=max(_FINISH_WORK * n_evaluations, _LEAST_WORK),
-    )
-    best, n_steps = outcome.trial, outcome.n_steps
-    _, point, multipliers = certify_network(problem, best.point.parameters, settings.tolerance)
-    penalty, R = penalty_of(problem, best), best.objective
-    return Step(point, multipliers, penalty, R, n_steps, "newton", R)
-
-
-def _descents(
-    problem: ElmanProblem, initial: ElmanParameters, settings: SafeguardedSettings
-) -> Iterator[Step]:
-    """Descents and relaxations, until nothing is left that lowers R.
-
-    A descent that came to rest is begun anew, with nothing of what it had learned, until that
-    gains nothing either. One that rests above the network without hidden units, as from chaotic
-    weights, is begun at a contraction instead, and if need be there. Then come the relaxations.
-    """
+) -> Generator[Step, None, Status]:
+    """The outer iterations, until nothing is left that lowers R; says why they end."""
     best = evaluate(problem, initial.hidden_layer)
     if best is None:
-        return
-    best = yield from _to_rest(problem, best, best, settings)
-    without_units = evaluate(problem, np.zeros_like(initial.hidden_layer))
-    for start in (_contracted(problem, initial), without_units):
-        if start is None or without_units is None:
-            continue  # it overflows
-        if best.objective > without_units.objective:
-            best = yield from _to_rest(problem, best, start, settings)
-    for trial in range(1, settings.n_relaxations + 1):
-        found, n_sweeps = _relaxed(problem, best, trial, settings)
-        is_better = found is not None and found.objective < best.objective
-        best = found if found is not None and is_better else best
-        yield _step(problem, best, "relax", n_sweeps)
-    if settings.n_relaxations:
-        yield from _to_rest(problem, best, best, settings)
+        return Status.NON_FINITE
+    return (yield from _Search(problem, settings, best).run(initial))
 
 
-def _to_rest(
-    problem: ElmanProblem, best: Trial, start: Trial, settings: SafeguardedSettings
-) -> Generator[Step, None, Trial]:
-    """Descents from a start until one gains nothing; the best network of all so far."""
-    here, before = start, np.inf
-    while before - here.objective > _AGAIN * here.objective:
-        before = here.objective
-        for stage in descend(problem, iterate_at(problem, here.hidden_layer), settings):
-            here = min(here, stage.iterate.trial, key=lambda trial: trial.objective)
-            best = min(best, here, key=lambda trial: trial.objective)
-            yield _step(problem, best, stage.phase, stage.n_steps)
-    return min(best, here, key=lambda trial: trial.objective)
+class _Search:
+    """The best network so far, and what is left to try."""
+
+    def __init__(
+        self, problem: ElmanProblem, settings: SafeguardedSettings, best: Trial
+    ) -> None:
+        self.problem, self.settings, self.best = problem, settings, best
+        self.objectives: list[float] = []
+        self.n_evaluations = 0
+
+    def run(self, initial: ElmanParameters) -> Generator[Step, None, Status]:
+        """A descent, the relaxations, then rounds of descent and finish.
+
+        A descent that rests above the network without hidden units, as from chaotic weights,
+        is begun at a contraction instead, and if need be there.
+        """
+        yield from self._descend(self.best, self.settings.max_iter // 3)
+        without_units = evaluate(self.problem, np.zeros_like(initial.hidden_layer))
+        for start in (_contracted(self.problem, initial), without_units):
+            if start is None or without_units is None:
+                continue  # it overflows
+            if self.best.objective > without_units.objective:
+                yield from self._descend(start, self.settings.max_iter // 3)
+        for trial in range(1, self.settings.n_relaxations + 1):
+            if not self._is_over:
+                found, n_sweeps = _relaxed(self.problem, self.best, trial, self.settings)
+                yield self._step(found or self.best, "relax", n_sweeps)
+        return (yield from self._to_rest())
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the last iteration is left, which is the finish's."""
+        return len(self.objectives) >= max(self.settings.max_iter - 1, 1) or time_is_up()
+
+    def _to_rest(self) -> Generator[Step, None, Status]:
+        """Rounds begun anew, with nothing of what was learned, until one gains nothing."""
+        before = np.inf
+        while before - self.best.objective > _AGAIN * self.best.objective:
+            before = self.best.objective
+            yield from self._descend(self.best, self.settings.max_iter)
+            if self.settings.active_set:
+                yield self._finish()
+            if self._is_over or _is_slow(self.objectives, self.settings.patience):
+                return Status.NO_PROGRESS
+        return Status.AT_REST
+
+    def _descend(self, start: Trial, max_stages: int) -> Iterator[Step]:
+        if self._is_over:
+            return
+        iterate = iterate_at(self.problem, start.hidden_layer)
+        for stage in islice(descend(self.problem, iterate, self.settings), max(max_stages, 1)):
+            yield self._step(stage.iterate.trial, stage.phase, stage.n_steps)
+            if self._is_over:
+                return
+
+    def _step(self, found: Trial, phase: str, n_steps: int) -> Step:
+        """At a feasible point L is R, whatever the multipliers."""
+        self.best = min(self.best, found, key=lambda trial: trial.objective)
+        self.n_evaluations += n_steps
+        self.objectives.append(self.best.objective)
+        point, R = self.best.point, self.best.objective
+        multipliers = adjoint_multipliers(self.problem, point)
+        penalty = penalty_of(self.problem, self.best)
+        # it goes on from a KKT point as long as R falls, and ends by itself
+        return Step(point, multipliers, penalty, R, n_steps, phase, R, is_settled=False)
+
+    def _finish(self) -> Step:
+        """Newton steps for at most a multiple of what was spent, and multipliers at the kinks."""
+        problem, tolerance = self.problem, self.settings.tolerance
+        outcome = finish(
+            problem,
+            self.best,
+            tolerance=max(_FINISH_TOLERANCE * tolerance, _ROUNDING),
+            max_work=max(_FINISH_WORK * self.n_evaluations, _LEAST_WORK),
+        )
+        step = self._step(outcome.trial, "newton", outcome.n_steps)
+        _, point, multipliers = certify_network(problem, self.best.point.parameters, tolerance)
+        return step._replace(point=point, multipliers=multipliers)
+
+
+def _is_slow(objectives: list[float], patience: int | None) -> bool:
+    """Whether R fell too little in so many iterations to go on like that."""
+    if patience is None or len(objectives) <= patience:
+        return False
+    return objectives[-1] > IMPROVEMENT * objectives[-1 - patience]
 
 
 def _contracted(problem: ElmanProblem, initial: ElmanParameters) -> Trial | None:
     """The trial of the same weights but for a W that does not stretch."""
     contraction = replace(problem.contraction, bound=min(1.0, problem.contraction.bound))
     return evaluate(problem, contraction.nearest(initial.hidden_layer))
-
-
-def _step(problem: ElmanProblem, best: Trial, phase: str, n_steps: int) -> Step:
-    """At a feasible point L is R, whatever the multipliers."""
-    multipliers = adjoint_multipliers(problem, best.point)
-    penalty, R = penalty_of(problem, best), best.objective
-    # it goes on from a KKT point as long as R falls, and ends by itself
-    return Step(best.point, multipliers, penalty, R, n_steps, phase, R, is_settled=False)
 
 
 def descend(
@@ -191,7 +197,7 @@ def descend(
         steepness = float(np.linalg.norm(iterate.gradient))
         steepest = _STEEPEST * max(iterate.objective, steepness)
     memory: Memory = LimitedMemory(iterate.variables)
-    n_steps, is_falling = settings.max_inner_iter, True
+    n_steps, is_falling, objectives = settings.max_inner_iter, True, [iterate.objective]
     while n_steps == settings.max_inner_iter and is_falling:
         before = iterate
         iterate, memory, n_steps = accelerated_steps(
@@ -200,10 +206,14 @@ def descend(
         decrease = before.objective - iterate.objective
         if decrease <= _SLOW * before.objective:
             memory = memory.to_full()
+        objectives.append(iterate.objective)
         is_falling = _is_falling(before, iterate, "alm", settings)
+        is_falling = is_falling and not _is_slow(objectives, settings.patience)
         yield Stage("alm", iterate, n_steps, decrease)
     is_falling, length = not _is_stationary(iterate, settings), _FIRST_POLISH
-    while settings.polish and is_falling:
+    n_polishes = _N_POLISHES if settings.active_set else settings.max_iter
+    while settings.polish and is_falling and n_polishes > 0:
+        n_polishes -= 1
         before = iterate
         # half of the tolerance: the certificate counts rounding in the states as well
         tolerance = 0.5 * settings.tolerance * before.objective
@@ -264,7 +274,8 @@ def _relaxed(
     starts = (best.hidden_layer + share * (hidden_layer - best.hidden_layer) for share in _SHARES)
     iterates = (iterate_at(problem, problem.contraction.nearest(s), steepest) for s in starts)
     iterate = next((found for found in iterates if found is not None), None)
-    for stage in descend(problem, iterate, settings, steepest):
+    stages = descend(problem, iterate, settings, steepest)
+    for stage in islice(stages, max(settings.max_iter // 3, 1)):
         iterate, n_sweeps = stage.iterate, n_sweeps + stage.n_steps
         within_reach = iterate.objective - _HORIZON * stage.decrease
         if stage.phase != "alm" or within_reach >= best.objective:

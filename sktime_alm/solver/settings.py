@@ -37,7 +37,7 @@ class Settings:
 
     Parameters
     ----------
-    max_iter : int, default=100
+    max_iter : int, default=300
         Outer iterations.
     max_inner_iter : int, default=20
         Sweeps, or steps of the weight block, in one outer iteration.
@@ -45,9 +45,9 @@ class Settings:
         The fit has converged when the relative KKT residuals are at most this; with 0
         only the other limits end it.
     patience : int, optional, default=20
-        The fit ends after so many outer iterations in which neither the best objective
-        nor the best KKT residual improved by 0.1 %; None never does. A relaxation counts
-        as one.
+        So many outer iterations without an improvement by 0.1 % are enough: of the best objective
+        or KKT residual for Algorithm 3.1, which ends; of the objective for the default method,
+        which goes on to its finish. None is never.
     max_seconds : float, optional
         The fit ends after so many seconds, and little more, with its best network so far. By
         default there is no such limit; with one the outcome depends on the machine.
@@ -58,7 +58,7 @@ class Settings:
         If a setting is out of its range; the message names it.
     """
 
-    max_iter: int = 100
+    max_iter: int = 300
     max_inner_iter: int = 20
     tolerance: float = 1e-5
     patience: int | None = 20
@@ -87,14 +87,14 @@ class SafeguardedSettings(Settings):
     active_set : bool, default=True
         Finish by Newton steps that hold units on their kinks and W on its bound, where they can
         be had for about what the descent took.
-    n_relaxations : int, default=0
+    n_relaxations : int, default=3
         How often to leave the point where the descent came to rest by sweeps without
         multipliers, in search of a smaller objective. Each takes about as long as the descent.
     """
 
     polish: bool = True
     active_set: bool = True
-    n_relaxations: int = 0
+    n_relaxations: int = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,7 +107,7 @@ class SafeguardedSettings(Settings):
 class ALMSettings(Settings):
     """How Algorithm 3.1 runs.
 
-    The fields of :class:`Settings`, and these:
+    The fields of :class:`Settings`, of which ``max_iter`` is 100, and these:
 
     Parameters
     ----------
@@ -135,6 +135,7 @@ class ALMSettings(Settings):
         by default the larger of that and 100.
     """
 
+    max_iter: int = 100
     initial_penalty: float = 1.0
     penalty_update_factor: float = 1.2
     penalty_exponent: float = 1.01

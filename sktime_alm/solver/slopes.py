@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sktime_alm.solver._typing import Array, BoolArray
+from sktime_alm.solver._typing import Array, BoolArray, IntArray
 
 _compiled = njit(cache=True, nogil=True)
 
-# Newton steps of the box problem, and the shortest share of one
-_MAX_NEWTON, _SHORTEST = 40, 1e-8
+# Newton steps of the box problem
+_MAX_NEWTON = 60
 _SUFFICIENT_DECREASE, _SHRINK = 1e-4, 0.3
 # added to the diagonal of a system, relative to its mean: rows of kinks may depend on each other
 _RIDGE = 1e-11
@@ -86,6 +86,21 @@ def row_norms(rows: Array) -> Array:
 
 
 @_compiled
+def _newton_direction(Q: Array, v: Array, free: IntArray) -> Array:
+    """The solution of Q d = v over the free entries."""
+    size, trace = len(free), 0.0
+    matrix, rhs = np.empty((size, size)), np.empty(size)
+    for i in range(size):
+        rhs[i] = v[free[i]]
+        trace += Q[free[i], free[i]]
+        for j in range(size):
+            matrix[i, j] = Q[free[i], free[j]]
+    for i in range(size):
+        matrix[i, i] += _RIDGE * trace / size + 1e-300
+    return np.linalg.solve(matrix, rhs)
+
+
+@_compiled
 def box_minimum(Q: Array, b: Array, low: Array, high: Array, y: Array) -> Array:
     """The minimiser of y'Q y / 2 - b'y in a box, Q psd, by projected Newton from y in it."""
     scale = 1e-15 * max(np.abs(b).max(), 1e-300)
@@ -94,29 +109,38 @@ def box_minimum(Q: Array, b: Array, low: Array, high: Array, y: Array) -> Array:
         free = np.flatnonzero(((y > low) | (v > 0.0)) & ((y < high) | (v < 0.0)))
         if len(free) == 0 or np.abs(v[free]).max() <= scale:
             break
-        size = len(free)
-        matrix, rhs = np.empty((size, size)), np.empty(size)
-        trace = 0.0
-        for i in range(size):
-            rhs[i] = v[free[i]]
-            trace += Q[free[i], free[i]]
-            for j in range(size):
-                matrix[i, j] = Q[free[i], free[j]]
-        for i in range(size):
-            matrix[i, i] += _RIDGE * trace / size + 1e-300
-        full = np.linalg.solve(matrix, rhs)
-        length, change, step, image = 1.0, 0.0, np.zeros_like(y), np.zeros_like(y)
-        while length >= _SHORTEST:
-            for i in range(size):
+        # an entry on its bound that the direction would push out does not take part: only then
+        # does the projected direction descend
+        d, is_settled = _newton_direction(Q, v, free), False
+        while not is_settled:
+            inward = np.ones(len(free), np.bool_)
+            for i in range(len(free)):
                 k = free[i]
-                step[k] = min(max(y[k] + length * full[i], low[k]), high[k]) - y[k]
+                outward = (y[k] <= low[k] and d[i] < 0.0) or (y[k] >= high[k] and d[i] > 0.0)
+                inward[i] = not outward
+            is_settled = inward.all() or not inward.any()
+            if not is_settled:
+                free = free[inward]
+                d = _newton_direction(Q, v, free)
+        # as far as no further bound is met R falls for sure, beyond that it may
+        certain = 1.0
+        for i in range(len(free)):
+            room = (high if d[i] > 0.0 else low)[free[i]] - y[free[i]]
+            if abs(d[i]) * certain > abs(room):
+                certain = room / d[i]
+        length, change, step, image = 1.0, 0.0, np.zeros_like(y), np.zeros_like(y)
+        while True:
+            for i in range(len(free)):
+                k = free[i]
+                step[k] = min(max(y[k] + length * d[i], low[k]), high[k]) - y[k]
             image = np.dot(Q, step)
             slope = np.dot(v, step)
             change = 0.5 * np.dot(step, image) - slope
-            if change <= -_SUFFICIENT_DECREASE * slope:
+            if length <= certain or change <= -_SUFFICIENT_DECREASE * slope < 0.0:
                 break
-            length *= _SHRINK
+            length = max(_SHRINK * length, certain)
         if not change < 0.0:
             break
-        y, v = y + step, v - image
+        y = np.minimum(np.maximum(y + step, low), high)
+        v = v - image
     return y

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from sktime_alm.solver import ReLU, Status, train
+from sktime_alm.solver import ALMSettings, ReLU, SafeguardedSettings, Status, train
 from sktime_alm.solver.network import rollout
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 2)), RNG.normal(size=(30, 1))
 FAST = {"max_iter": 3, "max_inner_iter": 3}
+METHODS = [SafeguardedSettings(**FAST), ALMSettings(**FAST)]
 
 
 def test_the_best_start_is_returned_with_the_outcome_of_each():
@@ -95,11 +96,11 @@ def test_initial_weights_are_used_as_given():
         ({"n_jobs": 0}, ValueError, "n_jobs must not be 0"),
         ({"n_jobs": 1.5}, TypeError, "n_jobs must be an integer or None"),
         ({"alpha": -1.0}, ValueError, "alpha must be 0 or more"),
-        ({"method": "sgd"}, ValueError, "method must be one of"),
         ({"initialization": "xavier"}, ValueError, "initialization must be one of"),
         ({"random_state": -1}, ValueError, "random_state must be at least 0"),
         ({"random_state": "a"}, TypeError, "random_state must be an integer"),
         ({"max_iter": 0}, ValueError, "max_iter must be at least 1"),
+        ({"settings": METHODS[1]}, TypeError, "pass settings or its fields, not both"),
         ({"X": X[:, 0]}, ValueError, "X must have two dimensions"),
         ({"Y": Y[:3]}, ValueError, "X and Y must have equally many rows"),
     ],
@@ -170,12 +171,12 @@ def ridge(X, Y, skip_alpha, observed=slice(None)):
     return D, Y.mean(axis=0) - D @ X.mean(axis=0)
 
 
-@pytest.mark.parametrize("method", ["safeguarded", "paper"])
-def test_a_strong_penalty_leaves_exactly_the_ridge_regression(method):
+@pytest.mark.parametrize("settings", METHODS)
+def test_a_strong_penalty_leaves_exactly_the_ridge_regression(settings):
     targets = Y.copy()
     targets[3] = np.nan
-    options = {"linear_skip": True, "skip_alpha": 0.7, "method": method, "random_state": 0}
-    result = train(X, targets, 3, alpha=1e6, **options, **FAST)
+    options = {"linear_skip": True, "skip_alpha": 0.7, "settings": settings, "random_state": 0}
+    result = train(X, targets, 3, alpha=1e6, **options)
     D, c = ridge(X, Y, 0.7, np.arange(len(Y)) != 3)
     np.testing.assert_allclose(result.parameters.D, D, rtol=1e-10)
     np.testing.assert_allclose(result.parameters.c, c, rtol=1e-10)
@@ -183,11 +184,11 @@ def test_a_strong_penalty_leaves_exactly_the_ridge_regression(method):
     assert result.certificate.is_kkt and len(result.starts) == 2
 
 
-@pytest.mark.parametrize("method", ["safeguarded", "paper"])
+@pytest.mark.parametrize("settings", METHODS)
 @pytest.mark.parametrize("alpha", [0.01, 1.0, 100.0])
-def test_no_network_with_a_linear_skip_is_worse_than_the_ridge_regression(method, alpha):
-    options = {"linear_skip": True, "skip_alpha": 0.5, "method": method, "random_state": 1}
-    result = train(X, Y, 3, alpha=alpha, **options, **FAST)
+def test_no_network_with_a_linear_skip_is_worse_than_the_ridge_regression(settings, alpha):
+    options = {"linear_skip": True, "skip_alpha": 0.5, "settings": settings, "random_state": 1}
+    result = train(X, Y, 3, alpha=alpha, **options)
     D, c = ridge(X, Y, 0.5)
     loss = np.mean(np.sum((Y - X @ D.T - c) ** 2, axis=1))
     assert result.objective <= (loss + 0.5 * np.mean(D**2)) * (1.0 + 1e-12)
@@ -212,16 +213,13 @@ def test_rows_without_targets_are_no_part_of_the_loss_but_move_the_state():
         train(inputs, 0.0 * targets * np.nan, 4)
 
 
-def test_early_stopping_keeps_the_network_of_the_smallest_loss_on_rows_held_out():
-    seen = []
+def test_settings_that_are_none_are_refused_by_name():
+    for wrong in ("paper", {"max_iter": 3}, SafeguardedSettings):
+        with pytest.raises(TypeError, match="settings must be SafeguardedSettings or ALMSettings"):
+            train(X, Y, 3, settings=wrong)
 
-    def loss(parameters):
-        # falls for three iterations, then rises
-        seen.append(parameters)
-        return abs(len(seen) - 4.0)
 
-    options = {"max_iter": 50, "patience": 2, "tolerance": 0.0}
-    result = train(X, Y, 3, random_state=0, alpha=0.01, held_out_loss=loss, **options)
-    assert result.status is Status.EARLY_STOPPED and result.n_iter == 5
-    assert result.parameters is seen[3] and result.starts[0].held_out_loss == 0.0
-    assert [record.held_out_loss for record in result.history] == [2.0, 1.0, 0.0, 1.0, 2.0]
+def test_options_are_short_for_the_settings_of_the_default_method():
+    short = train(X, Y, 3, random_state=0, **FAST)
+    long = train(X, Y, 3, random_state=0, settings=SafeguardedSettings(**FAST))
+    np.testing.assert_array_equal(short.parameters.W, long.parameters.W)

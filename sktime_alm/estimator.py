@@ -62,6 +62,8 @@ _N_STRETCHED, _N_SAMPLED, _N_PATHS = 24, 5, 200
 _N_CALIBRATED = 400
 # a path is for comparison: its fits need not be as exact as the last one
 _PATH_ITERATIONS = 5
+# a descent alone, without what the default method does at its end to gain a little more
+_PLAIN = {"polish": False, "active_set": False, "n_relaxations": 0}
 # an update by a smaller share of the rows goes on for so many outer iterations at most: the
 # networks hardly change, and the next one goes on from there
 _SMALL_UPDATE, _BRIEF_ITERATIONS = 0.1, 3
@@ -285,7 +287,7 @@ class Estimator:
     def _path_trainer(self, progress: Progress) -> Any:
         """What trains a validation model; an end of it is one of the whole choice."""
         settings = _changed(
-            self.settings, max_iter=_PATH_ITERATIONS, polish=False, active_set=False
+            self.settings, max_iter=_PATH_ITERATIONS, **_PLAIN
         )
         quick = replace(self, settings=settings)
 
@@ -369,7 +371,7 @@ class Estimator:
         A warm start is at rest within a few steps. At a kink a polish would take many times as
         many, and hardly lower the objective.
         """
-        settings = _changed(self.settings, polish=False)
+        settings = _changed(self.settings, **_PLAIN)
         if is_brief:
             settings = replace(settings, max_iter=min(settings.max_iter, _BRIEF_ITERATIONS))
         return replace(self, settings=settings)

@@ -72,8 +72,7 @@ class Calendar:
         calendar = cls(kind, frequency, index.tz)
         if calendar.zone is None or calendar._is_tick or isinstance(frequency, _HOURS):
             return calendar
-        wall = index.tz_localize(None)
-        return replace(calendar, clock=pd.Series(wall - wall.normalize()).mode()[0])
+        return replace(calendar, clock=_clock(index))
 
     def holds(self, index: pd.Index) -> bool:
         """Whether all times of an index are of this calendar."""
@@ -589,7 +588,7 @@ def _inferred(index: pd.DatetimeIndex) -> pd.DateOffset:
             f"{message} {len(index)} time stamps, too few to tell, the last {index[-1]}. Use "
             f"y.asfreq(...) or a PeriodIndex, {_NUMBER}"
         )
-    wall = index if index.tz is None else index.tz_localize(None)
+    wall = Calendar("time stamps", pd.offsets.Day(), index.tz, _clock(index))._wall(index)
     if wall.is_unique and wall.is_monotonic_increasing:
         frequency = pd.infer_freq(wall) or _of_pieces(wall)
         if frequency is not None and not _is_short(frequency):
@@ -605,6 +604,12 @@ def _inferred(index: pd.DatetimeIndex) -> pd.DateOffset:
             f"{_NUMBER}"
         )
     return pd.tseries.frequencies.to_offset(frequency)
+
+
+def _clock(index: pd.DatetimeIndex) -> pd.Timedelta:
+    """The time of day that most rows have by the clock of their zone."""
+    wall = index.tz_localize(None)
+    return pd.Series(wall - wall.normalize()).mode()[0]
 
 
 def _is_short(frequency: Any) -> bool:

@@ -41,7 +41,7 @@ _TIMES_NAIVE, _MOST_NAIVE, _ROUNDING = 2.5, 3.0, 1e-6
 _TIE = 1e-12
 # the path ends when so many points in a row are worse than the best one, or one by so many
 # standard errors
-_PATIENCE, _CLEARLY = 2, 3.0
+_PATIENCE, _CLEARLY, _N_PIECES = 2, 3.0, 10
 # fewer rows say too little about a network
 _FEWEST_ROWS = 30
 # a unit that moves the outputs by a smaller share of the errors is dead, and would stay so
@@ -267,7 +267,9 @@ def _losses_of(
 
 def _is_over(n_worse: int, excess: Array) -> bool:
     """Whether a path that got worse need not be followed."""
-    is_clear = excess.mean() > _CLEARLY * excess.std() / np.sqrt(len(excess))
+    # errors that follow one another are alike, above all in free runs: means of pieces less so
+    means = np.array([piece.mean() for piece in np.array_split(excess, min(_N_PIECES, len(excess)))])
+    is_clear = means.mean() > _CLEARLY * means.std() / np.sqrt(len(means))
     return n_worse == _PATIENCE or bool(is_clear)
 
 

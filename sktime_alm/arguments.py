@@ -60,7 +60,8 @@ def settings_of(solver_options: Any, max_iter: Any) -> Settings:
         unknown = sorted(set(options) - known)
         if unknown:
             raise ValueError(
-                f"solver_options must hold fields of SafeguardedSettings, {sorted(known)}; found {unknown}"
+                f"solver_options must hold fields of SafeguardedSettings, {sorted(known)}; found "
+                f"{unknown}"
             )
         options = SafeguardedSettings(**options)
     if not isinstance(options, Settings):

@@ -255,10 +255,9 @@ class History:
         if rows.isna().all(axis=0).any():
             raise ValueError("y must be observed in some row, found a column of missing values")
         X_columns = (y.columns[:0] if X is None else X.columns) if X_columns is None else X_columns
-        first = cls(
-            y.index, steps, np.ascontiguousarray(rows), np.empty((len(y), 0)), y.columns, X_columns, calendar,
-            len(y) - 1,
-        )  # fmt: skip
+        values, present = np.ascontiguousarray(rows), len(y) - 1
+        none = np.empty((len(y), 0))
+        first = cls(y.index, steps, values, none, y.columns, X_columns, calendar, present)
         return replace(first, X=first._X_of(X, y.index, "fit"))
 
     def extended(self, y: pd.DataFrame, X: pd.DataFrame | None) -> History:

@@ -386,9 +386,7 @@ def update_preactivations(
         for i in range(r):
             theta1 = drive[t, i] - inverse * xi[t, i]
             theta2 = h[t, i] + inverse * zeta[t, i]
-            drive[t, i] = _piecewise_linear_minimiser(
-                theta1, theta2, u[t, i], gamma, mu, l2, slope
-            )
+            drive[t, i] = _piecewise_linear_minimiser(theta1, theta2, u[t, i], gamma, mu, l2, slope)
 
 
 @_compiled

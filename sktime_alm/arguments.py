@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from sktime_alm.model import COMBINATIONS
-from sktime_alm.solver import ALMResult, SafeguardedSettings, Status
+from sktime_alm.solver import ALMResult, ALMSettings, SafeguardedSettings, Status
 from sktime_alm.solver._validation import check_choice, check_count, check_nonnegative
 from sktime_alm.solver.activations import get_activation
 from sktime_alm.solver.multistart import n_threads
-from sktime_alm.solver.settings import Settings
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
@@ -49,7 +48,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     settings_of(arguments["solver_options"], arguments["max_iter"])
 
 
-def settings_of(solver_options: Any, max_iter: Any) -> Settings:
+def settings_of(solver_options: Any, max_iter: Any) -> SafeguardedSettings | ALMSettings:
     """The settings that ``solver_options`` stands for: an object of them, or a dict of its fields.
 
     ``max_iter``, if it is given, takes the place of theirs.
@@ -64,7 +63,7 @@ def settings_of(solver_options: Any, max_iter: Any) -> Settings:
                 f"{unknown}"
             )
         options = SafeguardedSettings(**options)
-    if not isinstance(options, Settings):
+    if not isinstance(options, (SafeguardedSettings, ALMSettings)):
         raise TypeError(
             f"solver_options must be settings of the solver or a dict of them, found {options!r}"
         )
@@ -75,7 +74,7 @@ def settings_of(solver_options: Any, max_iter: Any) -> Settings:
     )
 
 
-def advice_on(result: ALMResult, settings: Settings) -> str | None:
+def advice_on(result: ALMResult, settings: SafeguardedSettings | ALMSettings) -> str | None:
     """Why training ended early, and what would help; None if it did not."""
     if result.status in (Status.CONVERGED, Status.AT_REST, Status.CALLBACK):
         return None

@@ -55,7 +55,6 @@ from sktime_alm.solver._typing import Array, BoolArray
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.multistart import seed_sequence
 from sktime_alm.solver.network import rollout
-from sktime_alm.solver.settings import Settings
 
 # where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more
 _LIGHT_SKIP_PENALTY = 1e-4
@@ -111,7 +110,7 @@ class Estimator:
     interval_method: str
     random_state: Any
     n_jobs: int | None
-    settings: Settings
+    settings: SafeguardedSettings | ALMSettings
 
     def fit(
         self,
@@ -555,7 +554,9 @@ def _within(problem: ElmanProblem, network: ElmanParameters) -> ElmanParameters:
     )
 
 
-def _changed(settings: Settings, **changes: Any) -> Settings:
+def _changed(
+    settings: SafeguardedSettings | ALMSettings, **changes: Any
+) -> SafeguardedSettings | ALMSettings:
     """Other settings, as far as the method has them."""
     known = {item.name for item in fields(settings)}
     return replace(settings, **{name: value for name, value in changes.items() if name in known})

@@ -56,6 +56,7 @@ from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.multistart import seed_sequence
 from sktime_alm.solver.network import rollout
 
+Method = SafeguardedSettings | ALMSettings
 # where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more
 _LIGHT_SKIP_PENALTY = 1e-4
 # the steps at which paths are held against errors, and the rows and paths this is done with
@@ -110,7 +111,7 @@ class Estimator:
     interval_method: str
     random_state: Any
     n_jobs: int | None
-    settings: SafeguardedSettings | ALMSettings
+    settings: Method
 
     def fit(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sktime.datatypes import convert_to
-from sktime.forecasting.base import ForecastingHorizon
+from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from sktime_alm.arguments import advice_on, check_arguments, settings_of
 from sktime_alm.atomic import AtomicForecaster

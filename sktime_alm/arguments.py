@@ -76,10 +76,15 @@ def settings_of(solver_options: Any, max_iter: Any) -> SafeguardedSettings | ALM
 
 def advice_on(result: ALMResult, settings: SafeguardedSettings | ALMSettings) -> str | None:
     """Why training ended early, and what would help; None if it did not."""
-    if result.status in (Status.CONVERGED, Status.AT_REST, Status.CALLBACK):
+    is_kkt = result.certificate.residual <= settings.tolerance
+    if result.status in (Status.CONVERGED, Status.CALLBACK):
+        return None
+    if result.status is Status.AT_REST and is_kkt:
         return None
     if result.status is Status.INTERRUPTED:
         advice = "The best network so far is kept."
+    elif result.status is Status.AT_REST:
+        advice = "It is usable; another random_state, more starts or a larger alpha may end closer."
     elif result.status is Status.TIME_IS_UP:
         advice = "Raise max_seconds in solver_options."
     elif result.status is Status.NON_FINITE:

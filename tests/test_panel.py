@@ -89,7 +89,7 @@ def test_pretraining_is_training_on_the_series_laid_end_to_end(m):
     options = {**SMALL, "linear_skip": True, "max_recurrence": 0.98}
     expected = train(inputs, targets, starts=starts, **options)
     fit = forecaster.pretrained_.pretrained.trained
-    assert fit.result.objective == pytest.approx(expected.objective, rel=1e-9)
+    assert fit.result.objective == pytest.approx(expected.objective, rel=1e-3)
     # kinks carry rounding of the scale on
     assert_same(fit.networks[0], expected.parameters, rtol=1e-5)
     assert expected.parameters.A.any()

@@ -91,23 +91,27 @@ def test_one_step_without_memory_is_the_damped_step_of_the_weight_block():
     scale=st.floats(0.01, 3.0),
     alpha=st.sampled_from([0.0, 0.01, 1.0]),
     polished=st.booleans(),
+    finished=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 def test_the_objective_never_rises_and_is_that_of_the_network(
-    activation, scale, alpha, polished, seed
+    activation, scale, alpha, polished, finished, seed
 ):
     problem, _ = make_problem(activation, T=25, alpha=alpha, starts=(0, 10), seed=seed)
     initial = initialize(scale, 3, 4, 2, np.random.default_rng(seed))
     before = problem.objective(initial)
     if not np.isfinite(before):
         return
-    settings = SafeguardedSettings(max_iter=12, max_inner_iter=5, polish=polished, n_relaxations=3)
+    settings = SafeguardedSettings(
+        max_iter=12, max_inner_iter=5, polish=polished, active_set=finished, n_relaxations=3
+    )
     result = solve(problem, initial, settings)
     objectives = [before, *(record.objective for record in result.history)]
     assert all(np.isfinite(objectives))
     assert all(b <= a * (1.0 + 1e-12) for a, b in pairwise(objectives))
     assert result.objective == pytest.approx(problem.objective(result.parameters), rel=1e-12)
-    assert result.certificate.relative_feasibility <= 1e-12
+    # pre-activations next to a kink are taken to be on it where units are held there
+    assert result.certificate.relative_feasibility <= (1e-6 if finished else 1e-12)
 
 
 @pytest.mark.parametrize("polished", [True, False])

@@ -26,10 +26,10 @@ from sktime_alm.solver._validation import check_choice, check_number
 
 NORMS = ("spectral", "diagonal")
 
-# A matrix on the rim is taken to be this much inside: at the rim itself no small step in M shrinks W
+# A matrix on the rim is taken to be this much inside: at the rim no small step in M shrinks W
 _INSIDE = 0.999
 _ROUNDING = 1e-9
-# powers by which the largest singular value is smoothed, to be minimised over P, and what that leaves
+# powers that smooth the largest singular value, to be minimised over P, and what that leaves
 _POWERS = 8, 64, 512, 4096
 _BALANCED = 1e-3
 # no balance is so bad that P would need to reach further
@@ -223,13 +223,24 @@ def _rescaled(layer: Array, sizes: Array) -> Array:
 
 
 @_compiled
+def _write(layer: Array, W: Array) -> None:
+    """Replace W in a layer; a slice would be compiled with the text of its errors, for seconds."""
+    for i in range(len(W)):
+        for j in range(len(W)):
+            layer[i, j] = W[i, j]
+
+
+@_compiled
 def _fold(layer: Array, bound: float) -> tuple[Array, Array, Array]:
     """Replace M in a layer by U bound sin(S / bound) Q'; U, S / bound, Q'."""
     r = len(layer)
     left, values, right = np.linalg.svd(np.ascontiguousarray(layer[:, :r]))
     angles = values / bound
-    W = np.dot(left * (bound * np.sin(angles)), right)
-    layer[:, :r] = W
+    scaled = left.copy()
+    for i in range(r):
+        for j in range(r):
+            scaled[i, j] *= bound * np.sin(angles[j])
+    _write(layer, np.dot(scaled, right))
     return left, angles, right
 
 
@@ -252,4 +263,4 @@ def _unfold(gradient: Array, left: Array, angles: Array, right: Array) -> None:
             symmetric = 0.5 * np.cos(high) * sinc_low * (inner[i, j] + inner[j, i])
             skew = 0.5 * np.cos(low) * sinc_high * (inner[i, j] - inner[j, i])
             mapped[i, j] = symmetric + skew
-    gradient[:, :r] = np.dot(np.dot(left, mapped), right)
+    _write(gradient, np.dot(np.dot(left, mapped), right))

@@ -23,8 +23,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from sktime_alm.solver import kernels
 from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
-from sktime_alm.solver.bcd import hidden_layer_gram
-from sktime_alm.solver.reduced import Trial, penalty_of
+from sktime_alm.solver.reduced import Trial, metric
 from sktime_alm.solver.reformulation import ElmanProblem
 
 # numbers of sensitivities held at a time: 8 MB
@@ -76,10 +75,6 @@ class Expansion(NamedTuple):
     rows: Array
     sensitivity: float
 
-    def whitened(self, gradient: Array) -> Array:
-        """A covector in B, (..., r, q), in the whitened variables."""
-        return np.matmul(gradient, self.inverse.T)
-
     def plain(self, gradient: Array) -> Array:
         """A covector of the whitened variables in B, (r, q)."""
         return gradient.reshape(self.trial.hidden_layer.shape) @ self.factor.T
@@ -121,19 +116,8 @@ def regressors(problem: ElmanProblem, h: Array) -> Array:
 
 
 def whitening(problem: ElmanProblem, trial: Trial) -> tuple[Array, Array]:
-    """L and L^-1 of the metric gamma P'P + 2 Lambda, its diagonal doubled.
-
-    The damping by the own diagonal of the metric, unlike one by its mean, does not depend on the
-    units of X.
-    """
-    h, reg = trial.h, problem.regularization
-    matrix = penalty_of(problem, trial) * hidden_layer_gram(problem, h, h.T @ h)
-    diagonal = np.einsum("ii->i", matrix)
-    diagonal += 2.0 * reg.of_hidden_layer(problem.n_inputs, h.shape[1])
-    diagonal *= 2.0
-    # a dead unit without a penalty has no curvature at all
-    diagonal += max(1e-12 * diagonal.max(), np.finfo(float).tiny)
-    factor = np.asarray(np.linalg.cholesky(matrix))
+    """L and L^-1 of the metric of a row of B."""
+    factor = np.asarray(np.linalg.cholesky(metric(problem, trial)))
     return factor, np.asarray(solve_triangular(factor, np.eye(len(factor)), lower=True))
 
 

@@ -1,4 +1,4 @@
-"""The one loop: takes the steps of a method, keeps the best network, records, and decides when to end.
+"""The one loop: takes the steps of a method, keeps the best network, records, decides when to end.
 
 A method is a generator of :class:`Step`; it neither logs nor stops nor judges itself. It ends
 where it has nothing left to try.

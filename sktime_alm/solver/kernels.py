@@ -184,7 +184,7 @@ def adjoint(
 
 
 @_compiled
-def _cholesky_solve(matrix: Array, rhs: Array) -> bool:
+def cholesky_solve(matrix: Array, rhs: Array) -> bool:
     """Replace rhs by the solution, and the lower triangle by the Cholesky factor.
 
     False if the matrix is not positive definite up to rounding, or not finite.
@@ -270,7 +270,7 @@ def evaluate(
         matrix[i, i] += 2.0 * l2_readout[i]
         for j in range(m):
             rhs[i, j] = weight * (product[i, j] if i < r else skip_product[i - r, j])
-    is_regular = _cholesky_solve(matrix, rhs)
+    is_regular = cholesky_solve(matrix, rhs)
 
     np.dot(h, rhs[:r], errors)
     direct = np.dot(skip, rhs[r:])

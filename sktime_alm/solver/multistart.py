@@ -31,6 +31,8 @@ _Outcome = tuple[ALMResult, StartOutcome]
 _Start = Callable[[np.random.SeedSequence, Callback | None], _Outcome]
 RandomState = int | np.random.Generator | np.random.RandomState | None
 
+# the state of a network with it forgets within a few hundred steps
+_MAX_RECURRENCE = 0.98
 # turns any matrix of reasonable numbers into a contraction
 _SMALLEST_SCALING = 2.0**-60
 # pre-activations so many times the inputs come from an unstable recurrence
@@ -109,7 +111,7 @@ def train(
     initial: ElmanParameters | None = None,
     linear_skip: bool = False,
     skip_alpha: float = 1.0,
-    max_recurrence: float = np.inf,
+    max_recurrence: float | None = None,
     recurrence_norm: str = "spectral",
     settings: SafeguardedSettings | ALMSettings | None = None,
     **options: Any,
@@ -150,8 +152,10 @@ def train(
         itself is the last of them: no network that is worse is returned.
     skip_alpha : float, default=1.0
         Strength of the penalty on D, spread over its entries.
-    max_recurrence : float, default=inf
-        A bound on the norm of W; see :class:`ElmanProblem`.
+    max_recurrence : float, optional
+        A bound on the norm of W, or infinity; see :class:`ElmanProblem`. By default 0.98: without
+        a bound noisy data make chaotic networks of weak penalties. The paper's method, which
+        knows no bound, has none.
     recurrence_norm : {"spectral", "diagonal"}, default="spectral"
         Which norm; see :class:`ElmanProblem`.
     settings : SafeguardedSettings or ALMSettings, optional
@@ -182,6 +186,8 @@ def train(
     if settings is not None and options:
         raise TypeError(f"pass settings or its fields, not both; found {sorted(options)}")
     method = SafeguardedSettings(**options) if settings is None else _check_settings(settings)
+    if max_recurrence is None:
+        max_recurrence = np.inf if isinstance(method, ALMSettings) else _MAX_RECURRENCE
     check_count(hidden_size, "hidden_size")
     check_count(n_init, "n_init")
     X, Y = check_matrix(X, "X"), check_matrix(Y, "Y", may_miss=True)
@@ -199,7 +205,7 @@ def train(
             f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
         )
     seeds = seed_sequence(random_state).spawn(n_init)
-    with limited():
+    with limited(method.max_seconds):
         outcomes = _outcomes(
             problem, method, initialization, initial, seeds, n_jobs, callback, int(hidden_size)
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 
 _compiled = njit(cache=True, nogil=True)
@@ -89,15 +90,17 @@ def row_norms(rows: Array) -> Array:
 def _newton_direction(Q: Array, v: Array, free: IntArray) -> Array:
     """The solution of Q d = v over the free entries."""
     size, trace = len(free), 0.0
-    matrix, rhs = np.empty((size, size)), np.empty(size)
+    matrix, rhs = np.empty((size, size)), np.empty((size, 1))
     for i in range(size):
-        rhs[i] = v[free[i]]
+        rhs[i, 0] = v[free[i]]
         trace += Q[free[i], free[i]]
         for j in range(size):
             matrix[i, j] = Q[free[i], free[j]]
     for i in range(size):
         matrix[i, i] += _RIDGE * trace / size + 1e-300
-    return np.linalg.solve(matrix, rhs)
+    # where the ridge is rounding beside the largest entries the right side is a direction as well
+    kernels.cholesky_solve(matrix, rhs)
+    return rhs[:, 0]
 
 
 @_compiled
@@ -118,7 +121,7 @@ def box_minimum(Q: Array, b: Array, low: Array, high: Array, y: Array) -> Array:
                 k = free[i]
                 outward = (y[k] <= low[k] and d[i] < 0.0) or (y[k] >= high[k] and d[i] > 0.0)
                 inward[i] = not outward
-            is_settled = inward.all() or not inward.any()
+            is_settled = bool(inward.all() or not inward.any())
             if not is_settled:
                 free = free[inward]
                 d = _newton_direction(Q, v, free)

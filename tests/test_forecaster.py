@@ -344,7 +344,7 @@ Y_INF.iloc[3] = np.inf
     [
         ({"hidden_size": 0}, Y, X, ValueError, "hidden_size must be at least 1, found 0"),
         ({"hidden_size": "8"}, Y, X, TypeError, "hidden_size must be an integer"),
-        ({"activation": "tanh"}, Y, X, ValueError, "activation must be one of"),
+        ({"activation": "gelu"}, Y, X, ValueError, "activation must be one of"),
         ({"lags": -1}, Y, X, ValueError, "lags must be at least 0"),
         ({"lags": 1.5}, Y, X, TypeError, "lags must be an integer"),
         ({"lags": 0}, Y, None, ValueError, "lags=0 leaves the network without inputs"),

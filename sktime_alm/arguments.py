@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from sktime_alm.model import COMBINATIONS
-from sktime_alm.solver import ALMResult, SafeguardedSettings, Status
+from sktime_alm.solver import ALMResult, ALMSettings, SafeguardedSettings, Status
 from sktime_alm.solver._validation import check_choice, check_count, check_nonnegative
 from sktime_alm.solver.activations import get_activation
 from sktime_alm.solver.multistart import n_threads
-from sktime_alm.solver.settings import Settings
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
@@ -49,7 +48,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     settings_of(arguments["solver_options"], arguments["max_iter"])
 
 
-def settings_of(solver_options: Any, max_iter: Any) -> Settings:
+def settings_of(solver_options: Any, max_iter: Any) -> SafeguardedSettings | ALMSettings:
     """The settings that ``solver_options`` stands for: an object of them, or a dict of its fields.
 
     ``max_iter``, if it is given, takes the place of theirs.
@@ -60,10 +59,11 @@ def settings_of(solver_options: Any, max_iter: Any) -> Settings:
         unknown = sorted(set(options) - known)
         if unknown:
             raise ValueError(
-                f"solver_options must hold fields of SafeguardedSettings, {sorted(known)}; found {unknown}"
+                f"solver_options must hold fields of SafeguardedSettings, {sorted(known)}; found "
+                f"{unknown}"
             )
         options = SafeguardedSettings(**options)
-    if not isinstance(options, Settings):
+    if not isinstance(options, (SafeguardedSettings, ALMSettings)):
         raise TypeError(
             f"solver_options must be settings of the solver or a dict of them, found {options!r}"
         )
@@ -74,12 +74,17 @@ def settings_of(solver_options: Any, max_iter: Any) -> Settings:
     )
 
 
-def advice_on(result: ALMResult, settings: Settings) -> str | None:
+def advice_on(result: ALMResult, settings: SafeguardedSettings | ALMSettings) -> str | None:
     """Why training ended early, and what would help; None if it did not."""
-    if result.status in (Status.CONVERGED, Status.AT_REST, Status.CALLBACK):
+    is_kkt = result.certificate.residual <= settings.tolerance
+    if result.status in (Status.CONVERGED, Status.CALLBACK):
+        return None
+    if result.status is Status.AT_REST and is_kkt:
         return None
     if result.status is Status.INTERRUPTED:
         advice = "The best network so far is kept."
+    elif result.status is Status.AT_REST:
+        advice = "It is usable; another random_state, more starts or a larger alpha may end closer."
     elif result.status is Status.TIME_IS_UP:
         advice = "Raise max_seconds in solver_options."
     elif result.status is Status.NON_FINITE:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import threading
 import warnings
 from functools import wraps
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pandas as pd
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from sktime_alm import files
-from sktime_alm.history import as_horizon
+from sktime_alm.calendar import as_horizon
 from sktime_alm.panel import for_each_series
 
 # what pretrain takes X as; elsewhere it goes to the forecasters of the single series
@@ -141,6 +144,52 @@ class AtomicForecaster(BaseForecaster):
         if text is not None and text not in self._told():
             self._told().add(text)
             warnings.warn(text, category, stacklevel=5)
+
+    def save(
+        self,
+        path: str | Path | None = None,
+        serialization_format: str = "pickle",
+        training_rows: bool = False,
+    ) -> Any:
+        """Save to memory or to a file, by default without the rows trained on.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            A .zip file to be written, its name with or without the ending; by default the
+            outcome is in memory. A file of this name is replaced once the new one is complete.
+        serialization_format : {"pickle", "cloudpickle"}, default="pickle"
+        training_rows : bool, default=False
+            Keep the rows. Without them the loaded forecaster predicts, with intervals, and
+            updates its state; in-sample predictions and training on need them.
+
+        Returns
+        -------
+        tuple or ZipFile
+            As that of sktime's ``save``.
+        """
+        kept = self._twin() if training_rows else self._without_training_rows()
+        kind, content = super(AtomicForecaster, kept).save(None, serialization_format)
+        if path is None:
+            return kind, content
+        target = files.named(path)
+        files.write(target, {"_metadata": pickle.dumps(kind), "_obj": content})
+        return ZipFile(target)
+
+    @classmethod
+    def load_from_path(cls, serial: str | Path) -> AtomicForecaster:
+        """Read a file that ``save`` wrote; sktime's ``load`` comes here.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or of a newer version.
+        """
+        return files.read(files.named(serial))
+
+    def _without_training_rows(self) -> AtomicForecaster:
+        """A copy that forecasts alike and is small."""
+        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
         return files.stamped(self.__dict__)

@@ -44,16 +44,19 @@ from sktime_alm.solver import (
     ALMResult,
     ALMSettings,
     ElmanParameters,
+    ElmanProblem,
     Regularization,
+    SafeguardedSettings,
     Status,
+    solve,
     train,
 )
 from sktime_alm.solver._typing import Array, BoolArray
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.multistart import seed_sequence
 from sktime_alm.solver.network import rollout
-from sktime_alm.solver.settings import Settings
 
+Method = SafeguardedSettings | ALMSettings
 # where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more
 _LIGHT_SKIP_PENALTY = 1e-4
 # the steps at which paths are held against errors, and the rows and paths this is done with
@@ -108,7 +111,7 @@ class Estimator:
     interval_method: str
     random_state: Any
     n_jobs: int | None
-    settings: Settings
+    settings: Method
 
     def fit(
         self,
@@ -286,15 +289,22 @@ class Estimator:
 
     def _path_trainer(self, progress: Progress) -> Any:
         """What trains a validation model; an end of it is one of the whole choice."""
-        settings = _changed(
-            self.settings, max_iter=_PATH_ITERATIONS, **_PLAIN
-        )
-        quick = replace(self, settings=settings)
+        settings = _changed(self.settings, max_iter=_PATH_ITERATIONS, **_PLAIN)
 
         def trained(
             rows: Rows, alpha: float, skip_alpha: float, initial: ElmanParameters
         ) -> ElmanParameters:
-            result = quick._solve(rows, alpha, skip_alpha, progress.choosing, initial)
+            problem = ElmanProblem(
+                rows.inputs,
+                rows.targets,
+                self._penalties(rows, alpha, skip_alpha),
+                self.sigma,
+                rows.starts,
+                self.linear_skip,
+                self._max_recurrence,
+            )
+            # the regression beside it, which training compares with, is on the path already
+            result = solve(problem, _within(problem, initial), settings, progress.choosing)
             if result.status is Status.INTERRUPTED:
                 # there is no network yet that an end would leave the user with
                 raise KeyboardInterrupt
@@ -314,7 +324,9 @@ class Estimator:
         if alpha == np.inf:
             # no penalty is without bounds: the regression alone, at which training rests
             initial = [ridge(rows, self.hidden_size, skip_alpha if self.linear_skip else None)]
-            alpha = 1.0
+            settings = _changed(SafeguardedSettings(), **_PLAIN)
+            plain = replace(self, settings=settings, ensemble=None)
+            return plain._train(rows, penalties._replace(alpha=1.0), progress, initial)
         if initial is None:
             results = [self._solve(rows, alpha, skip_alpha, progress.training)]
         else:
@@ -334,8 +346,7 @@ class Estimator:
         best = replace(best, starts=tuple(start for result in results for start in result.starts))
         if any(result.status is Status.INTERRUPTED for result in results):
             best = replace(best, status=Status.INTERRUPTED)
-        is_ensemble = self.ensemble is not None and np.isfinite(penalties.alpha)
-        return Trained(best, drawn if is_ensemble else (best.parameters,), drawn)
+        return Trained(best, drawn if self.ensemble is not None else (best.parameters,), drawn)
 
     def _solve(
         self,
@@ -346,7 +357,6 @@ class Estimator:
         initial: ElmanParameters | None = None,
     ) -> ALMResult:
         """The one place where the solver is called."""
-        is_paper = isinstance(self.settings, ALMSettings)
         return train(
             rows.inputs,
             rows.targets,
@@ -361,9 +371,21 @@ class Estimator:
             initial=initial,
             linear_skip=self.linear_skip,
             skip_alpha=skip_alpha if self.linear_skip else 0.0,
-            max_recurrence=np.inf if is_paper else self.max_recurrence,
+            max_recurrence=self._max_recurrence,
             settings=self.settings,
         )
+
+    def _penalties(self, rows: Rows, alpha: float, skip_alpha: float) -> Regularization:
+        """The penalties of these strengths."""
+        shape = rows.inputs.shape[1], self.hidden_size, rows.targets.shape[1]
+        return Regularization.scaled(
+            alpha, *shape, skip_alpha=skip_alpha if self.linear_skip else None
+        )
+
+    @property
+    def _max_recurrence(self) -> float:
+        """The bound on W, which the paper's method does not know."""
+        return np.inf if isinstance(self.settings, ALMSettings) else self.max_recurrence
 
     def _continued(self, is_brief: bool) -> Estimator:
         """How an update trains on.
@@ -414,13 +436,9 @@ class Estimator:
         n_inputs = rows.inputs.shape[1] if self.linear_skip else 0
         ones = np.ones((len(rows.inputs), 1))
         Z = np.hstack([pairs[0][1], rows.inputs[:, :n_inputs], ones])[rows.is_observed]
-        l2 = Regularization.scaled(
-            penalties.alpha if np.isfinite(penalties.alpha) else 1.0,
-            rows.inputs.shape[1],
-            self.hidden_size,
-            rows.targets.shape[1],
-            skip_alpha=penalties.skip_alpha if self.linear_skip else None,
-        ).of_readout(self.hidden_size, n_inputs)
+        alpha = penalties.alpha if np.isfinite(penalties.alpha) else 1.0
+        regularization = self._penalties(rows, alpha, penalties.skip_alpha)
+        l2 = regularization.of_readout(self.hidden_size, n_inputs)
         outputs = COMBINATIONS[self.ensemble or "mean"]([pair[0] for pair in pairs], axis=0)
         targets = rows.targets[rows.is_observed]
         errors = targets - outputs[rows.is_observed]
@@ -530,7 +548,16 @@ class Estimator:
         return one_step if tuple(steps) == (1,) else several_steps
 
 
-def _changed(settings: Settings, **changes: Any) -> Settings:
+def _within(problem: ElmanProblem, network: ElmanParameters) -> ElmanParameters:
+    """The network with its recurrence within the bound of the problem, which rounding may miss."""
+    return ElmanParameters.from_layers(
+        problem.contraction.nearest(network.hidden_layer), network.readout
+    )
+
+
+def _changed(
+    settings: SafeguardedSettings | ALMSettings, **changes: Any
+) -> SafeguardedSettings | ALMSettings:
     """Other settings, as far as the method has them."""
     known = {item.name for item in fields(settings)}
     return replace(settings, **{name: value for name, value in changes.items() if name in known})

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sktime.datatypes import convert_to
-from sktime.forecasting.base import ForecastingHorizon
+from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
-from sktime_alm import files
 from sktime_alm.arguments import advice_on, check_arguments, settings_of
 from sktime_alm.atomic import AtomicForecaster
 from sktime_alm.estimator import Estimator
@@ -26,10 +22,10 @@ from sktime_alm.intervals import quantiles
 from sktime_alm.panel import PanelNetwork, histories
 from sktime_alm.penalties import Candidate
 from sktime_alm.progress import watching
+from sktime_alm.solver import ALMSettings, SafeguardedSettings
 from sktime_alm.solver._typing import Array, IntArray
 from sktime_alm.solver.activations import Activation, get_activation
 from sktime_alm.solver.result import Callback
-from sktime_alm.solver.settings import Settings
 
 _CONTEMPORANEOUS = (
     "X of time t is an input of the forecast of time t, since exog_lags was not given: right for "
@@ -204,7 +200,7 @@ class ALMElmanForecaster(AtomicForecaster):
         n_jobs: int | None = None,
         verbose: int = 0,
         callback: Callback | None = None,
-        solver_options: Settings | Mapping[str, Any] | None = None,
+        solver_options: SafeguardedSettings | ALMSettings | Mapping[str, Any] | None = None,
     ) -> None:
         self.hidden_size = hidden_size
         self.activation = activation
@@ -230,7 +226,7 @@ class ALMElmanForecaster(AtomicForecaster):
         """y less fitted values, of the rows seen if no y is passed; see the base class."""
         twin = self._twin()
         if y is not None:
-            return super(ALMElmanForecaster, twin).predict_residuals(y, X)
+            return BaseForecaster.predict_residuals(twin, y, X)
         twin.check_is_fitted()
         if twin._is_vectorized:
             each = twin.forecasters_["forecasters"]
@@ -243,48 +239,6 @@ class ALMElmanForecaster(AtomicForecaster):
         errors = history.frame() - fitted
         store = {"store": twin._converter_store_y, "store_behaviour": "freeze"}
         return convert_to(errors, twin._y_metadata["mtype"], **store)
-
-    def save(
-        self,
-        path: str | Path | None = None,
-        serialization_format: str = "pickle",
-        training_rows: bool = False,
-    ) -> Any:
-        """Save to memory or to a file, by default without the rows trained on.
-
-        Parameters
-        ----------
-        path : str or Path, optional
-            A .zip file to be written, its name with or without the ending; by default the
-            outcome is in memory. A file of this name is replaced once the new one is complete.
-        serialization_format : {"pickle", "cloudpickle"}, default="pickle"
-        training_rows : bool, default=False
-            Keep the rows. Without them the loaded forecaster predicts, with intervals, and
-            updates its state; in-sample predictions and training on need them.
-
-        Returns
-        -------
-        tuple or ZipFile
-            As that of sktime's ``save``.
-        """
-        kept = self._twin() if training_rows else self._without_training_rows()
-        kind, content = super(ALMElmanForecaster, kept).save(None, serialization_format)
-        if path is None:
-            return kind, content
-        target = files.named(path)
-        files.write(target, {"_metadata": pickle.dumps(kind), "_obj": content})
-        return ZipFile(target)
-
-    @classmethod
-    def load_from_path(cls, serial: str | Path) -> ALMElmanForecaster:
-        """Read a file that ``save`` wrote; sktime's ``load`` comes here.
-
-        Raises
-        ------
-        ValueError
-            If the file is damaged, or of a newer version.
-        """
-        return files.read(files.named(serial))
 
     def to_torch(self) -> Any:
         """The best network as a PyTorch module in the units of y and X.
@@ -432,8 +386,9 @@ class ALMElmanForecaster(AtomicForecaster):
         """What fits, from the arguments."""
         arguments = self.get_params(deep=False)
         check_arguments(arguments)
-        names = ("lags", "window_means", "exog_lags")
-        layout = InputLayout.from_arguments(*(arguments[name] for name in names), list(X_columns))
+        layout = InputLayout.from_arguments(
+            self.lags, self.window_means, self.exog_lags, list(X_columns)
+        )
         settings = settings_of(self.solver_options, self.max_iter)
         kept = {item.name for item in fields(Estimator)} & set(arguments)
         return Estimator(

@@ -75,7 +75,7 @@ class Posterior:
         if n_degrees < 1.0:
             # nothing is left over: all that the rows do is noise
             errors, n_degrees = targets - targets.mean(axis=0), max(len(Z) - 1.0, 1.0)
-        scale = np.linalg.qr(errors / np.sqrt(n_degrees), mode="r")
+        scale = np.asarray(np.linalg.qr(errors / np.sqrt(n_degrees), mode="r"))
         whitened = errors @ np.linalg.pinv(scale)
         return cls(root, scale, whitened, float(n_degrees))
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from sktime_alm.calendar import Calendar
 from sktime_alm.estimator import Pretrained
 from sktime_alm.frames import check_columns
-from sktime_alm.history import Calendar, History
+from sktime_alm.history import History
 from sktime_alm.inputs import InputLayout
 
 

@@ -268,7 +268,9 @@ def _losses_of(
 def _is_over(n_worse: int, excess: Array) -> bool:
     """Whether a path that got worse need not be followed."""
     # errors that follow one another are alike, above all in free runs: means of pieces less so
-    means = np.array([piece.mean() for piece in np.array_split(excess, min(_N_PIECES, len(excess)))])
+    means = np.array(
+        [piece.mean() for piece in np.array_split(excess, min(_N_PIECES, len(excess)))]
+    )
     is_clear = means.mean() > _CLEARLY * means.std() / np.sqrt(len(means))
     return n_worse == _PATIENCE or bool(is_clear)
 

@@ -317,3 +317,20 @@ def test_a_local_model_predicts_the_fall_of_a_small_step():
         trial.objective - evaluate(problem, trial.hidden_layer + local.unwhitened(step.d)).objective
     )
     assert fall == pytest.approx(2.0 * step.predicted, rel=0.1) or fall > step.predicted
+
+
+@pytest.mark.parametrize(("bound", "ending"), [(5.0, Ending.STATIONARY), (0.2, Ending.SCALED)])
+def test_in_the_diagonal_norm_only_networks_inside_of_the_bound_are_finished(bound, ending):
+    problem = synthetic(seed=1)
+    trial = rested(problem, seed=1)
+    bounded = ElmanProblem(
+        problem.X,
+        problem.Y,
+        problem.regularization,
+        max_recurrence=bound,
+        recurrence_norm="diagonal",
+    )
+    inside = evaluate(bounded, bounded.contraction.nearest(trial.hidden_layer))
+    outcome = finish(bounded, inside, tolerance=TOLERANCE)
+    assert outcome.ending is ending
+    assert bounded.contraction.contains(outcome.trial.hidden_layer[:, :3])

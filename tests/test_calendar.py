@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pandas.tseries.holiday import USFederalHolidayCalendar
 
 from sktime_alm import ALMElmanForecaster
-from sktime_alm.history import Calendar
+from sktime_alm.calendar import Calendar
 
 QUICK = {"alpha": 1.0, "skip_alpha": 0.1, "hidden_size": 2, "max_iter": 2, "random_state": 0}
 TRADING = pd.offsets.CustomBusinessDay(calendar=USFederalHolidayCalendar())

@@ -219,10 +219,7 @@ def test_the_units_of_the_inputs_change_nothing(norm, k):
     here, there = iterate_at(problem, initial.hidden_layer), iterate_at(other, scaled.hidden_layer)
     np.testing.assert_allclose(there.variables, here.variables, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(there.gradient, here.gradient, rtol=1e-8, atol=1e-10)
-<<<<<<< HEAD
-=======
     # the descent alone: from its end on rounding may lead to another minimum
->>>>>>> solver-tests
     settings = SafeguardedSettings(max_iter=2, tolerance=0.0, active_set=False)
     results = solve(problem, initial, settings), solve(other, scaled, settings)
     for one, two in zip(*(result.history for result in results), strict=True):

@@ -19,7 +19,7 @@ from sktime.transformations.series.adapt import TabularToSeriesAdaptor
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.datasets import load_sp500_volatility
 from sktime_alm.inputs import Standardizer, change_units
-from sktime_alm.solver import ALMSettings, ElmanParameters, ReLU, Status, train
+from sktime_alm.solver import ALMSettings, ElmanParameters, ReLU, Status, solve
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.network import rollout
 from tests.conftest import record_training, with_network
@@ -344,7 +344,7 @@ Y_INF.iloc[3] = np.inf
     [
         ({"hidden_size": 0}, Y, X, ValueError, "hidden_size must be at least 1, found 0"),
         ({"hidden_size": "8"}, Y, X, TypeError, "hidden_size must be an integer"),
-        ({"activation": "tanh"}, Y, X, ValueError, "activation must be one of"),
+        ({"activation": "gelu"}, Y, X, ValueError, "activation must be one of"),
         ({"lags": -1}, Y, X, ValueError, "lags must be at least 0"),
         ({"lags": 1.5}, Y, X, TypeError, "lags must be an integer"),
         ({"lags": 0}, Y, None, ValueError, "lags=0 leaves the network without inputs"),
@@ -484,9 +484,9 @@ def test_missing_values_at_either_end_leave_penalties_to_choose(holes):
 
 def test_an_interrupt_while_penalties_are_chosen_ends_the_fit(monkeypatch):
     def interrupted(*arguments, **options):
-        return replace(train(*arguments, **options), status=Status.INTERRUPTED)
+        return replace(solve(*arguments, **options), status=Status.INTERRUPTED)
 
-    monkeypatch.setattr("sktime_alm.estimator.train", interrupted)
+    monkeypatch.setattr("sktime_alm.estimator.solve", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ALMElmanForecaster(hidden_size=2, random_state=0).fit(Y)
 

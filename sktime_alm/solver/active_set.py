@@ -10,6 +10,7 @@ same way (:mod:`rim`). Without kinks this is Newton's method, damped.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ from sktime_alm.solver.secants import LimitedMemory
 # Singular values of W relatively so near to the bound are held there if their multiplier agrees:
 # at first, where that does not lead on, and in the end.
 _NEAR_RIM, _ON_RIM, _AT_RIM = 1e-3, 1e-7, 1e-10
+# without a rim to hold, as in the diagonal norm, W must be inside of its bound by this share
+_INSIDE = 2e-3
 # pre-activations so small, relative to those of the network, may be held, and must end so near
 _KINK, _ON_KINK = 1e-6, 1e-11
 _FIRST_DAMPING, _LEAST_DAMPING, _AFTER_STALL = 1e-3, 1e-9, 1e-2
@@ -60,7 +63,7 @@ class Ending(Enum):
     SLOW = "Many steps lowered neither the objective nor the residual by much."
     CHAOTIC = "The network is chaotic: its kinks lie too close to each other."
     TOO_LARGE = "The network has too many weights for second derivatives."
-    SCALED = "W is on its bound in the diagonal norm, which the finish cannot hold."
+    SCALED = "W is on its bound in the diagonal norm, which Newton steps cannot hold."
 
 
 class Outcome(NamedTuple):
@@ -113,24 +116,36 @@ def finish(
         R of its trial is never above that of the given one. It ends early where the time of the
         fit is up.
     """
-    shape = trial.hidden_layer.shape
-    nothing = Outcome(
-        trial, *Piece.at(problem, trial.u), np.zeros((len(trial.u[0]),) * 2), Ending.TOO_LARGE
-    )
+    budget = _Budget(problem, trial.hidden_layer.shape, max_steps, max_work)
     slope = relative_size(problem, trial.objective, gradient_of(problem, trial))
-    if slope <= tolerance:
-        return nothing._replace(ending=Ending.STATIONARY, residual=slope)
-    if trial.hidden_layer.size > _MOST_WEIGHTS:
-        return nothing
-    if problem.contraction.has_scaling:
-        return nothing._replace(ending=Ending.SCALED)
-    budget = _Budget(problem, shape, max_steps, max_work)
-    if budget.is_spent:
-        return nothing._replace(ending=Ending.SPENT)
+    ending = _needless(problem, trial, budget, slope <= tolerance)
+    if ending is not None:
+        r, piece = len(trial.hidden_layer), Piece.at(problem, trial.u)
+        return Outcome(trial, *piece, np.zeros((r, r)), ending, slope)
     if steepest is None:
         steepest = _STEEPEST * max(trial.objective, _steepness(problem, trial))
     with np.errstate(all="ignore"):
         return _Finish(problem, trial, tolerance, steepest, budget).run()
+
+
+def _needless(
+    problem: ElmanProblem, trial: Trial, budget: _Budget, is_stationary: bool
+) -> Ending | None:
+    """Why not even a first step is taken."""
+    if is_stationary:
+        return Ending.STATIONARY
+    if trial.hidden_layer.size > _MOST_WEIGHTS:
+        return Ending.TOO_LARGE
+    if problem.contraction.has_scaling and not _is_inside(problem, trial):
+        return Ending.SCALED
+    return Ending.SPENT if budget.is_spent else None
+
+
+def _is_inside(problem: ElmanProblem, trial: Trial) -> bool:
+    """Whether W is away from its bound."""
+    bound = (1.0 - _INSIDE) * problem.contraction.bound
+    W = trial.hidden_layer[:, : len(trial.hidden_layer)]
+    return replace(problem.contraction, bound=bound).contains(W)
 
 
 class _Budget:

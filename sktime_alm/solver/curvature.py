@@ -75,10 +75,6 @@ class Expansion(NamedTuple):
     rows: Array
     sensitivity: float
 
-    def whitened(self, gradient: Array) -> Array:
-        """A covector in B, (..., r, q), in the whitened variables."""
-        return np.matmul(gradient, self.inverse.T)
-
     def plain(self, gradient: Array) -> Array:
         """A covector of the whitened variables in B, (r, q)."""
         return gradient.reshape(self.trial.hidden_layer.shape) @ self.factor.T

@@ -52,14 +52,13 @@ class Local:
         self.recurrence = np.zeros((r, r))
         self.tangent: Array | None = None
         H, g, rows = model.hessian, model.gradient, model.rows
-        if problem.contraction.is_bounded:
+        if problem.contraction.is_bounded and not problem.contraction.has_scaling:
             H = self._hold_rim(near_rim, H)
         if self.tangent is not None:
             Z = self.tangent
             H, g, rows = Z.T @ (H @ Z), g @ Z, rows @ Z
         self.H, self.g, self.rows = H, g, rows
         values, self.V = eigh(H, check_finite=False, driver="evd")
-        self.n_negative = int((values < 0).sum())
         self.curvature = np.maximum(np.abs(values), 1e-8 * np.abs(values).max())
         self.g_along, self.rows_along = g @ self.V, rows @ self.V
         u = np.abs(model.states.u.flat[model.units])

@@ -91,9 +91,7 @@ def _check_settings(settings: Any) -> SafeguardedSettings | ALMSettings:
     if settings is None:
         return SafeguardedSettings()
     if not isinstance(settings, (SafeguardedSettings, ALMSettings)):
-        raise TypeError(
-            f"settings must be SafeguardedSettings or ALMSettings, found {settings!r}"
-        )
+        raise TypeError(f"settings must be SafeguardedSettings or ALMSettings, found {settings!r}")
     return settings
 
 
@@ -207,7 +205,7 @@ def train(
             f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
         )
     seeds = seed_sequence(random_state).spawn(n_init)
-    with limited():
+    with limited(method.max_seconds):
         outcomes = _outcomes(
             problem, method, initialization, initial, seeds, n_jobs, callback, int(hidden_size)
         )

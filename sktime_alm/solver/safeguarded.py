@@ -90,9 +90,7 @@ def steps(
 class _Search:
     """The best network so far, and what is left to try."""
 
-    def __init__(
-        self, problem: ElmanProblem, settings: SafeguardedSettings, best: Trial
-    ) -> None:
+    def __init__(self, problem: ElmanProblem, settings: SafeguardedSettings, best: Trial) -> None:
         self.problem, self.settings, self.best = problem, settings, best
         self.objectives: list[float] = []
         self.n_evaluations = 0
@@ -100,16 +98,14 @@ class _Search:
     def run(self, initial: ElmanParameters) -> Generator[Step, None, Status]:
         """A descent, the relaxations, then rounds of descent and finish.
 
-        A descent that rests above the network without hidden units, as from chaotic weights,
-        is begun at a contraction instead, and if need be there.
+        A descent that stays above the network without hidden units, as from chaotic weights, is
+        given up for one that begins at a contraction, and if need be there.
         """
-        yield from self._descend(self.best, self.settings.max_iter // 3)
         without_units = evaluate(self.problem, np.zeros_like(initial.hidden_layer))
-        for start in (_contracted(self.problem, initial), without_units):
-            if start is None or without_units is None:
-                continue  # it overflows
-            if self.best.objective > without_units.objective:
-                yield from self._descend(start, self.settings.max_iter // 3)
+        level = np.inf if without_units is None else without_units.objective
+        for start in (self.best, _contracted(self.problem, initial), without_units):
+            if start is not None and (start is self.best or self.best.objective > level):
+                yield from self._descend(start, self.settings.max_iter // 3, level)
         for trial in range(1, self.settings.n_relaxations + 1):
             if not self._is_over:
                 found, n_sweeps = _relaxed(self.problem, self.best, trial, self.settings)
@@ -118,8 +114,9 @@ class _Search:
 
     @property
     def _is_over(self) -> bool:
-        """Whether the last iteration is left, which is the finish's."""
-        return len(self.objectives) >= max(self.settings.max_iter - 1, 1) or time_is_up()
+        """Whether no iteration is left but that of the finish."""
+        n_left = self.settings.max_iter - len(self.objectives) - self.settings.active_set
+        return n_left <= 0 < len(self.objectives) or time_is_up()
 
     def _to_rest(self) -> Generator[Step, None, Status]:
         """Rounds begun anew, with nothing of what was learned, until one gains nothing."""
@@ -133,13 +130,14 @@ class _Search:
                 return Status.NO_PROGRESS
         return Status.AT_REST
 
-    def _descend(self, start: Trial, max_stages: int) -> Iterator[Step]:
+    def _descend(self, start: Trial, max_stages: int, level: float = np.inf) -> Iterator[Step]:
+        """At most so many iterations of a descent; no more than one that ends above a level."""
         if self._is_over:
             return
         iterate = iterate_at(self.problem, start.hidden_layer)
         for stage in islice(descend(self.problem, iterate, self.settings), max(max_stages, 1)):
             yield self._step(stage.iterate.trial, stage.phase, stage.n_steps)
-            if self._is_over:
+            if self._is_over or stage.iterate.objective > level:
                 return
 
     def _step(self, found: Trial, phase: str, n_steps: int) -> Step:

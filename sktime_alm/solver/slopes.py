@@ -121,7 +121,7 @@ def box_minimum(Q: Array, b: Array, low: Array, high: Array, y: Array) -> Array:
                 k = free[i]
                 outward = (y[k] <= low[k] and d[i] < 0.0) or (y[k] >= high[k] and d[i] > 0.0)
                 inward[i] = not outward
-            is_settled = inward.all() or not inward.any()
+            is_settled = bool(inward.all() or not inward.any())
             if not is_settled:
                 free = free[inward]
                 d = _newton_direction(Q, v, free)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm, t
 
-from sktime_alm.features import carried_forward
+from sktime_alm.inputs import carried_forward
 from sktime_alm.model import Model
+from sktime_alm.solver import ElmanParameters
 from sktime_alm.solver._typing import Array
 
 # Monte Carlo moves the coverage of a 90 % interval by less than 0.01
@@ -20,6 +22,122 @@ MIN_ERRORS = 19
 
 # a long window could calibrate more steps, at a cost that grows with its square
 MAX_STEPS = 120
+
+# so many networks stand for what is not known about the readout; with fewer degrees of freedom
+# than the first number all paths are theirs, with more than the second none
+_N_DRAWS, _FEW, _MANY = 250, 30, 120
+# errors so few are taken to be normal; of more the sample itself is drawn from more and more often
+_NORMAL = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What few rows tell about the readout and the noise, as in a linear regression.
+
+    With k columns of Z = [h x 1], T rows, penalties N and residuals E the readout is known up to
+    a normal error of the covariance (Z'Z + N)^-1 times that of the noise, whose own scale is known
+    as well as nu degrees of freedom allow. One step ahead, that is Student's prediction interval.
+
+    Attributes
+    ----------
+    root : array of shape (k, k)
+        A root of (Z'Z + N)^-1.
+    scale : array of shape (m, m)
+        A root of the covariance of the noise, E'E / nu.
+    errors : array of shape (n, m)
+        E in units of that root.
+    n_degrees : float
+        nu.
+    """
+
+    root: Array
+    scale: Array
+    errors: Array
+    n_degrees: float
+
+    @classmethod
+    def of(cls, Z: Array, l2_readout: Array, errors: Array, targets: Array) -> Posterior:
+        """From the rows of a fit.
+
+        Parameters
+        ----------
+        Z : array of shape (T, k)
+            What the readout acts on: the columns of [h 1], or [h x 1] with a linear skip.
+        l2_readout : array of shape (k,)
+            Penalties of its weights, in the objective that is a mean over T rows.
+        errors, targets : arrays of shape (T, m)
+        """
+        values, vectors = np.linalg.eigh(Z.T @ Z + len(Z) * np.diag(l2_readout))
+        # units that are never active leave directions that nothing is known about, nor depends on
+        is_known = values > 1e-12 * values.max()
+        root = vectors[:, is_known] / np.sqrt(values[is_known])
+        n_degrees = len(Z) - effective_parameters(Z, l2_readout)
+        if n_degrees < 1.0:
+            # nothing is left over: all that the rows do is noise
+            errors, n_degrees = targets - targets.mean(axis=0), max(len(Z) - 1.0, 1.0)
+        scale = np.asarray(np.linalg.qr(errors / np.sqrt(n_degrees), mode="r"))
+        whitened = errors @ np.linalg.pinv(scale)
+        return cls(root, scale, whitened, float(n_degrees))
+
+    @property
+    def share(self) -> float:
+        """Of the paths, those that are drawn from here."""
+        return float(np.clip((_MANY - self.n_degrees) / (_MANY - _FEW), 0.0, 1.0))
+
+    def draw(
+        self, networks: Sequence[ElmanParameters], n_steps: int, seed: int, n_paths: int
+    ) -> tuple[tuple[ElmanParameters, ...], Array]:
+        """Networks that the rows could as well have led to, and noise for equal shares of paths."""
+        generator = np.random.default_rng(seed)
+        n_draws = min(_N_DRAWS, n_paths)
+        # Student's distribution is a normal one of uncertain scale
+        spread = np.sqrt(self.n_degrees / generator.chisquare(self.n_degrees, n_draws))
+        drawn = []
+        for k in range(n_draws):
+            z = generator.normal(size=(self.root.shape[1], len(self.scale)))
+            change = spread[k] * (self.root @ z @ self.scale).T
+            drawn.append(_with_readout(networks[k % len(networks)], change))
+        of_path = np.repeat(spread, [len(part) for part in np.array_split(range(n_paths), n_draws)])
+        n_errors = len(self.errors)
+        noise = np.empty((n_steps, n_paths, len(self.scale)))
+        for step in range(n_steps):
+            # a row of draws a step: a shorter run draws the beginning of a longer one
+            normal = generator.normal(size=noise.shape[1:])
+            seen = self.errors[generator.integers(n_errors, size=n_paths)]
+            is_normal = generator.random(n_paths) < _NORMAL / n_errors
+            noise[step] = np.where(is_normal[:, None], normal, seen)
+        return tuple(drawn), np.swapaxes(noise * of_path[:, None], 0, 1) @ self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """What is known about the errors of forecasts, in standardised units.
+
+    Attributes
+    ----------
+    one_step : array of shape (n, m)
+        Errors one step ahead, as large as those on new rows.
+    stretch : array of shape (n_steps, m)
+        How much wider than simulated paths the errors so many steps ahead are; the last row
+        stands for all further steps.
+    is_validated : bool
+        Whether the errors are those of the models that chose the penalties.
+    posterior : Posterior, optional
+        Where rows were few.
+    by_step : tuple of arrays of shape (n_errors, m)
+        For "conformal", the errors of each number of steps ahead.
+    """
+
+    one_step: Array
+    stretch: Array
+    is_validated: bool = False
+    posterior: Posterior | None = None
+    by_step: tuple[Array, ...] = ()
+
+
+def _with_readout(network: ElmanParameters, change: Array) -> ElmanParameters:
+    """The network with its readout [A D c] changed."""
+    return ElmanParameters.from_layers(network.hidden_layer, network.readout + change)
 
 
 def effective_parameters(Z: Array, l2_readout: Array) -> float:
@@ -195,6 +313,23 @@ def as_independent(errors: Array, step: int) -> Array:
     """
     n, mean = len(errors), errors.mean(axis=0)
     return mean + (errors - mean) * _ignorance(n / step) / _ignorance(n)
+
+
+def spread(model: Model, errors: Errors, found: Situation, seed: int) -> Array:
+    """Simulated paths from a situation on, of shape (N_PATHS, n_steps, m)."""
+    n_steps, posterior = len(found.exogenous), errors.posterior
+    n_drawn = 0 if posterior is None else round(posterior.share * N_PATHS)
+    pieces = []
+    if posterior is not None and n_drawn:
+        networks, noise = posterior.draw(model.networks, n_steps, seed, n_drawn)
+        states = [found.states[k % len(found.states)] for k in range(len(networks))]
+        drawn = replace(model, networks=networks)
+        pieces.append(drawn.paths(states, found.past, found.exogenous, noise))
+    if n_drawn < N_PATHS:
+        noise = draw_noise(errors.one_step, n_steps, seed, N_PATHS - n_drawn)
+        paths = model.paths(found.states, found.past, found.exogenous, noise)
+        pieces.append(stretched(paths, errors.stretch))
+    return np.concatenate(pieces)
 
 
 def stretched(paths: Array, factors: Array) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sktime_alm.features import InputLayout, Standardizer
+from sktime_alm.inputs import InputLayout, Standardizer, change_units
 from sktime_alm.solver import ElmanParameters
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
@@ -47,6 +47,12 @@ class Model:
     def inputs(self, y: Array, X: Array, starts: Sequence[int]) -> Array:
         """Inputs of each row, from y and X in original units."""
         return self.layout.rows(self.y_scaler.transform(y), self.X_scaler.transform(X), starts)
+
+    def in_original_units(self, network: ElmanParameters) -> ElmanParameters:
+        """One of the networks for inputs and outputs that are not standardised."""
+        inputs, outputs = self.layout.scaler(self.y_scaler, self.X_scaler), self.y_scaler
+        units = Standardizer.identity(len(inputs.mean)), Standardizer.identity(len(outputs.mean))
+        return change_units(network, (inputs, units[0]), (outputs, units[1]))
 
     def states(
         self, inputs: Array, starts: Sequence[int] = (0,), initial: Sequence[Array] | None = None
@@ -104,13 +110,13 @@ class Model:
         return self.layout.simulate(network, self.sigma, state, y, exogenous, noise, self.bounds)
 
 
-def widened(bounds: Array, others: Array) -> Array:
-    """The bounds that both pairs lie in."""
-    return np.array([np.minimum(bounds[0], others[0]), np.maximum(bounds[1], others[1])])
+def extent_of(y: Array) -> Array:
+    """The least and the largest value of each column, of shape (2, m); NaN left out."""
+    return np.array([np.nanmin(y, axis=0), np.nanmax(y, axis=0)])
 
 
 def bounds_of(y: Array) -> Array:
     """The bounds of forecasts: some times the range of y beyond its least and largest values."""
-    least, largest = np.nanmin(y, axis=0), np.nanmax(y, axis=0)
+    least, largest = extent_of(y)
     margin = _REACH * np.maximum(largest - least, _LEAST_RANGE)
     return np.array([least - margin, largest + margin])

@@ -11,6 +11,8 @@ import pandas as pd
 from sktime_alm.forecaster import ALMElmanForecaster
 from sktime_alm.solver.result import ALMResult
 
+_FEW = 3
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -59,18 +61,18 @@ def plot_convergence(fit: ALMResult | ALMElmanForecaster, ax: Axes | None = None
 
 def plot_forecast(
     y: pd.Series,
-    forecasts: Mapping[str, pd.Series],
+    forecasts: pd.Series | Mapping[str, pd.Series],
     pred_interval: pd.DataFrame | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Forecasts against the actual values, by sktime's ``plot_series`` without its markers.
+    """Forecasts against the actual values, by sktime's ``plot_series``.
 
     Parameters
     ----------
     y : pandas.Series
         The actual values.
-    forecasts : mapping of str to pandas.Series
-        Label and values of each line.
+    forecasts : pandas.Series or mapping of str to pandas.Series
+        The forecasts, or label and values of several of them. Single points are dots.
     pred_interval : pandas.DataFrame, optional
         As returned by ``predict_interval``; drawn as a band.
     ax : matplotlib Axes, optional
@@ -82,14 +84,17 @@ def plot_forecast(
     """
     from sktime.utils.plotting import plot_series
 
+    lines = forecasts if isinstance(forecasts, Mapping) else {"forecast": forecasts}
     ax = _axes(ax)
     plot_series(
         y,
-        *forecasts.values(),
-        labels=["actual", *forecasts],
-        markers=[""] * (1 + len(forecasts)),
-        colors=["0.6", *(f"C{i}" for i in range(len(forecasts)))],
-        pred_interval=pred_interval,
+        *lines.values(),
+        labels=["actual", *lines],
+        # a series of up to three rows is drawn as dots, which need a marker
+        markers=["", *("o" if len(line) <= _FEW else "" for line in lines.values())],
+        colors=["0.6", *(f"C{i}" for i in range(len(lines)))],
+        # plot_series changes its index in place
+        pred_interval=None if pred_interval is None else pred_interval.copy(),
         ax=ax,
     )
     return ax

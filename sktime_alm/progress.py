@@ -1,61 +1,74 @@
-"""Watching a fit: a bar on the screen, or a line an iteration in the log."""
+"""Watching a fit: a bar on the screen, or a line an iteration."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sktime_alm.solver.result import Callback, IterationRecord
 
 logger = logging.getLogger("sktime_alm")
 
 
-@contextmanager
-def watching(
-    verbose: int, n_iterations: int, callback: Callback | None
-) -> Iterator[Callback | None]:
-    """A callback that also shows the progress of a fit.
+class Progress:
+    """What is called with the records of each training.
 
     Parameters
     ----------
-    verbose : int
-        0 shows nothing, 1 a bar, 2 or more logs a line an iteration at level INFO to the
-        logger "sktime_alm".
-    n_iterations : int
-        Length of the bar.
     callback : callable, optional
-        Called with every record, and decides whether to stop.
+        The user's: called with every record of the training itself, and decides whether to stop.
+    bar : tqdm bar, optional
+    verbose : int, default=0
+        2 or more: a line an iteration, at level INFO to the logger "sktime_alm", or to stderr where
+        that would go nowhere.
     """
-    if verbose == 0:
-        yield callback
-    elif verbose == 1:
-        # on use: in a notebook without widgets the import itself warns
-        from tqdm.auto import tqdm
 
-        with tqdm(total=n_iterations, desc="ALM", unit="it") as bar:
+    def __init__(self, callback: Callback | None = None, bar: Any = None, verbose: int = 0) -> None:
+        self._callback, self._bar, self._verbose = callback, bar, verbose
+        is_silent = bar is None and verbose < 2
+        self.choosing: Callback | None = None if is_silent else self._choosing
+        self.training: Callback | None = callback if is_silent else self._training
 
-            def advance(record: IterationRecord) -> bool | None:
-                bar.set_postfix(objective=f"{record.objective:.4g}", refresh=False)
-                bar.update()
-                return callback(record) if callback is not None else None
+    def quietly(self) -> Progress:
+        """No progress at all, for models beside the one trained; an interrupt still ends them."""
+        return Progress()
 
-            yield advance
-    else:
+    def _choosing(self, record: IterationRecord) -> None:
+        self._show("choosing alpha", record)
 
-        def log(record: IterationRecord) -> bool | None:
-            logger.info(
-                "%4d  objective %.6g  KKT residual %.2e  ||C1|| %.2e  ||C2|| %.2e  "
-                "penalty %.2e  sweeps %d  %.2f s",
-                record.iteration,
-                record.objective,
-                record.kkt_residual,
-                record.preactivation_violation,
-                record.hidden_violation,
-                record.penalty,
-                record.n_sweeps,
-                record.seconds,
-            )
-            return callback(record) if callback is not None else None
+    def _training(self, record: IterationRecord) -> bool | None:
+        self._show("training", record)
+        return self._callback(record) if self._callback is not None else None
 
-        yield log
+    def _show(self, phase: str, record: IterationRecord) -> None:
+        if self._bar is not None:
+            self._bar.set_description(f"ALM, {phase}", refresh=False)
+            self._bar.set_postfix(objective=f"{record.objective:.4g}", refresh=False)
+            self._bar.update()
+            return
+        line = (
+            f"{record.iteration:4d}  objective {record.objective:.6g}  KKT residual "
+            f"{record.kkt_residual:.2e}  ||C1|| {record.preactivation_violation:.2e}  ||C2|| "
+            f"{record.hidden_violation:.2e}  penalty {record.penalty:.2e}  sweeps "
+            f"{record.n_sweeps}  {record.seconds:.2f} s  ({phase})"
+        )
+        if logger.hasHandlers() and logger.isEnabledFor(logging.INFO):
+            logger.info(line)
+        else:
+            print(line, file=sys.stderr)
+
+
+@contextmanager
+def watching(verbose: int, callback: Callback | None) -> Iterator[Progress]:
+    """The progress of a fit: 0 shows nothing, 1 a bar, 2 or more a line an iteration."""
+    if verbose != 1:
+        yield Progress(callback, verbose=verbose)
+        return
+    # on use: in a notebook without widgets the import itself warns
+    from tqdm.auto import tqdm
+
+    with tqdm(desc="ALM", unit="it") as bar:
+        yield Progress(callback, bar)

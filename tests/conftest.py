@@ -74,8 +74,26 @@ def record_training(monkeypatch):
         calls.append((inputs, arguments.get("initial")))
         return train(inputs, targets, **arguments)
 
-    monkeypatch.setattr("sktime_alm.fitting.train", spy)
+    monkeypatch.setattr("sktime_alm.estimator.train", spy)
     return calls
+
+
+def outcomes(forecaster, fh, X=None):
+    """For each time of a horizon the sample of y that quantiles are taken of."""
+    steps = np.asarray(fh)
+    return forecaster._fitted.outcomes(*forecaster._question(steps, X)[1])
+
+
+def without_posterior(forecaster):
+    """Let few rows pass for many: all paths are then made of errors drawn."""
+    errors = replace(forecaster._fitted.errors, posterior=None)
+    forecaster._fitted = replace(forecaster._fitted, errors=errors)
+
+
+def with_network(forecaster, network):
+    """Let a forecaster forecast by another network."""
+    model = replace(forecaster._fitted.model, networks=(network,))
+    forecaster._fitted = replace(forecaster._fitted, model=model)
 
 
 def named(parameters):

@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sktime_alm.datasets import load_paper_sp500, load_sp500_volatility, make_elman
+from sktime_alm.datasets import (
+    load_paper_sp500,
+    load_sp500_volatility,
+    make_duffing,
+    make_elman,
+    make_tanks,
+)
 from sktime_alm.solver.activations import get_activation
 from sktime_alm.solver.network import rollout
 
@@ -83,10 +89,49 @@ def test_table_1_shapes_and_seeds():
         ({"hidden_size": 0}, "hidden_size must be at least 1"),
         ({"weight_scale": 0.0}, "weight_scale must be above 0"),
         ({"noise": -1.0}, "noise must be 0 or more"),
-        ({"activation": "tanh"}, "activation must be one of"),
+        ({"activation": "softplus"}, "activation must be one of"),
         ({"n_samples": 3000, "weight_scale": 5.0, "random_state": 0}, "weight_scale=5.0 gives"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_elman(**arguments)
+
+
+@pytest.mark.parametrize("make", [make_tanks, make_duffing])
+def test_simulated_systems_are_seeded_and_refuse_bad_arguments(make):
+    y, X = make(100, random_state=1)
+    again, same = make(100, random_state=1)
+    other, _ = make(100, random_state=2)
+    assert y.shape == (100,) and X.shape == (100, 1) and y.index.equals(X.index)
+    pd.testing.assert_series_equal(y, again)
+    pd.testing.assert_frame_equal(X, same)
+    assert not y.equals(other)
+    with pytest.raises(ValueError, match="n_samples must be at least 1"):
+        make(0)
+    with pytest.raises(ValueError, match="noise must be 0 or more"):
+        make(10, noise=-1.0)
+    assert make(1, random_state=0)[0].notna().all()
+
+
+def test_tanks_fill_as_they_are_pumped_and_may_overflow():
+    y, X = make_tanks(random_state=1)
+    assert y.min() >= 0.0 and y.max() == 10.0 and X["pump"].min() >= 0.0
+    # at rest the level is (0.05 u / 0.06)^2
+    assert y.mean() == pytest.approx((5.0 / 6.0 * X["pump"].mean()) ** 2, rel=0.1)
+    quiet = [make_tanks(50, noise=0.0, random_state=0)[0] for _ in range(2)]
+    assert quiet[0].diff().abs().max() < 1.0 and quiet[0].equals(quiet[1])
+
+
+def test_the_oscillator_without_hardening_is_a_second_order_system():
+    y, X = make_duffing(hardening=0.0, noise=0.0, random_state=0)
+    # least squares on two lags of both: exact but for the integration of order four
+    rows = np.column_stack([y.shift(1), y.shift(2), X["force"].shift(1), X["force"].shift(2)])[2:]
+    weights, *_ = np.linalg.lstsq(rows, y[2:], rcond=None)
+    assert np.abs(y[2:] - rows @ weights).max() < 1e-10
+    assert np.abs(np.roots([1.0, -weights[0], -weights[1]])) == pytest.approx(0.984, abs=1e-3)
+    small, large = (
+        make_duffing(amplitude=amplitude, noise=0.0, random_state=0)[0].std()
+        for amplitude in (1e-3, 1.0)
+    )
+    assert small == pytest.approx(0.01 * y.std(), rel=1e-3) and large < 800.0 * small

@@ -6,10 +6,8 @@ import pytest
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.intervals import N_PATHS, draw_noise
-from sktime_alm.solver import train
-from tests.conftest import named
+from tests.conftest import named, outcomes, without_posterior
 from tests.test_forecaster import Y2, X, Y
-from tests.test_penalties import threshold_autoregression
 
 FOUR = {"hidden_size": 3, "alpha": 0.1, "skip_alpha": 0.1, "n_init": 4, "max_iter": 4}
 COMBINE = {"mean": np.mean, "median": np.median}
@@ -74,21 +72,22 @@ def test_the_networks_take_equal_shares_of_the_paths():
     y = Y[:34]
     forecaster = ALMElmanForecaster(lags=2, ensemble="mean", random_state=0, **FOUR).fit(y, X[:34])
     scale = y.to_numpy().std()
-    noise = draw_noise(forecaster._errors[0] / scale, 3, forecaster._seed)
+    without_posterior(forecaster)
+    errors, seed = forecaster._fitted.errors, forecaster._fitted.seed
+    noise = draw_noise(errors.one_step, 3, seed)
     z, v, share = scaled(y, 34), scaled(X, 34), N_PATHS // 4
     paths = []
     for k in (0, share - 1, share, 3 * share, N_PATHS - 1):
         outputs = run(forecaster.networks_[k // share], z, v, 34, 3, noise[k])[-3:]
         paths.append((outputs + noise[k]) * scale + y.to_numpy().mean())
-    sample = forecaster._outcomes(forecaster._check_fh([1, 2, 3]), X)
+    sample = outcomes(forecaster, [1, 2, 3], X)
     for step in range(3):
         found = sample[step][[0, share - 1, share, 3 * share, N_PATHS - 1]]
         np.testing.assert_allclose(found, [path[step] for path in paths], rtol=1e-9)
 
 
-@pytest.mark.parametrize("early_stopping", [False, True])
-def test_the_number_of_threads_does_not_matter(early_stopping):
-    options = {**FOUR, "ensemble": "mean", "early_stopping": early_stopping, "random_state": 0}
+def test_the_number_of_threads_does_not_matter():
+    options = {**FOUR, "ensemble": "mean", "random_state": 0}
     one, two = (ALMElmanForecaster(n_jobs=n_jobs, **options).fit(Y, X) for n_jobs in (None, 2))
     pd.testing.assert_frame_equal(
         one.predict(fh=[-3, 0, 1], X=X.shift(1, freq="M")),
@@ -114,76 +113,3 @@ def test_the_regression_needs_no_ensemble():
     options = {**FOUR, "alpha": np.inf}
     forecaster = ALMElmanForecaster(ensemble="mean", random_state=0, **options).fit(Y, X)
     assert len(forecaster.networks_) == 1 and np.isnan(forecaster.seed_spread_).all()
-
-
-def held_out_loss(p, y, n_kept, lags=1):
-    """Mean squared error, one step ahead, of the rows after the first ``n_kept`` full ones."""
-    z = scaled(y, len(y))
-    h, losses = np.zeros(len(p.b)), []
-    for t in range(lags, len(z)):
-        x = z[t - lags : t][::-1].ravel()
-        h = np.maximum(p.W @ h + p.V @ x + p.b, 0.0)
-        losses.append(np.mean((z[t] - p.A @ h - p.D @ x - p.c) ** 2))
-    return np.mean(losses[n_kept:])
-
-
-def test_early_stopping_keeps_the_network_that_forecasts_the_last_rows_best(monkeypatch):
-    y = threshold_autoregression(121).to_frame()
-    calls = []
-
-    def spy(inputs, targets, **arguments):
-        calls.append((len(inputs), arguments))
-        return train(inputs, targets, **arguments)
-
-    monkeypatch.setattr("sktime_alm.fitting.train", spy)
-    options = {"hidden_size": 6, "alpha": 1e-6, "skip_alpha": 1e-6, "random_state": 0}
-    options |= {"n_init": 3, "validation_fraction": 0.25, "n_iter_no_change": 3}
-    forecaster = ALMElmanForecaster(early_stopping=True, max_iter=40, **options).fit(y)
-    ((n_kept, arguments),) = calls
-    assert n_kept == 90 and arguments["patience"] == 3  # of 120 rows with their lag
-    starts = forecaster.result_.starts
-    losses = [held_out_loss(start.parameters, y, 90) for start in starts]
-    np.testing.assert_allclose([start.held_out_loss for start in starts], losses, rtol=1e-9)
-    assert np.isclose(held_out_loss(forecaster.parameters_, y, 90), min(losses), rtol=1e-9)
-    # the training of the best ended some iterations after its best one, which it went back to
-    history = forecaster.result_.history
-    of_iterations = [record.held_out_loss for record in history]
-    assert min(losses) <= min(of_iterations) * (1.0 + 1e-9)
-    assert len(history) - int(np.argmin(of_iterations)) <= 4 and len(history) < 40
-    assert min(losses) < of_iterations[-1]
-
-
-def test_early_stopping_of_an_ensemble_keeps_the_best_of_every_start():
-    options = {**FOUR, "alpha": 1e-4, "max_iter": 15, "random_state": 0}
-    y = threshold_autoregression(81).to_frame()
-    forecaster = ALMElmanForecaster(early_stopping=True, ensemble="mean", **options).fit(y)
-    starts = forecaster.result_.starts
-    for network, start in zip(forecaster.networks_, starts[:-1], strict=True):
-        assert np.isclose(held_out_loss(network, y, 72), start.held_out_loss)
-    assert len(forecaster.networks_) == 4 and len(starts) == 5
-
-
-def test_early_stopping_judges_by_observed_rows_alone():
-    y = threshold_autoregression(81)
-    y[[30, 75, 80]] = np.nan
-    options = {"hidden_size": 3, "alpha": 1e-3, "max_iter": 10, "random_state": 0}
-    forecaster = ALMElmanForecaster(early_stopping=True, **options).fit(y)
-    assert np.isfinite(forecaster.result_.starts[0].held_out_loss)
-    assert forecaster.predict(fh=[1, 2]).notna().all()
-
-
-@pytest.mark.parametrize(
-    ("y", "validation_fraction", "found"),
-    [
-        (Y[:4], 0.9, "0 and 3"),
-        (Y.where(np.arange(40)[:, None] < 35), 0.1, "34 and 0"),
-        (Y.where(np.arange(40)[:, None] > 35), 0.1, "0 and 4"),
-    ],
-    ids=["none to train on", "none observed held out", "none observed to train on"],
-)
-def test_early_stopping_refuses_too_few_rows(y, validation_fraction, found):
-    forecaster = ALMElmanForecaster(
-        early_stopping=True, validation_fraction=validation_fraction, max_iter=2, alpha=1.0
-    )
-    with pytest.raises(ValueError, match=f"early_stopping needs observed rows .* found {found}"):
-        forecaster.fit(y)

@@ -213,25 +213,6 @@ def test_checks_17_the_volatility_example_compares_with_the_random_walk(tmp_path
     assert picture.stat().st_size > 10_000 and str(picture) in printed
 
 
-def test_the_benchmark_writes_its_table_and_plots_and_resumes(tmp_path):
-    solvers = ("safeguarded", "L-BFGS-B", "variable projection", "Levenberg-Marquardt")
-    arguments = ["--problems", "synthetic-10", "--seeds", "1", "--budget", "1"]
-    arguments += ["--solvers", *solvers, "--output", str(tmp_path)]
-    printed = run("benchmark/run.py", *arguments)
-    table = pd.read_csv(tmp_path / "benchmark.csv")
-    assert set(table["solver"]) == set(solvers)
-    # all of them minimise the same objective from the same start
-    reached = table.set_index("solver")["R at the end"]
-    # which rests early from this start
-    assert reached.pop("Levenberg-Marquardt") < 1.3
-    assert (reached < 0.8).all() and (table["diverged"] == 0).all()
-    assert (tmp_path / "benchmark.png").stat().st_size > 10_000
-    assert re.search(r"synthetic-10: compiled rivals .*(pass|FAIL)", printed)
-    before = (tmp_path / "runs.jsonl").read_text()
-    run("benchmark/run.py", *arguments)
-    assert (tmp_path / "runs.jsonl").read_text() == before
-
-
 def test_the_notebook_is_stored_as_one_run_from_top_to_bottom_without_warnings():
     cells = json.loads((EXAMPLES / "volatility_tutorial.ipynb").read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]

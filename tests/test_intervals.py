@@ -1,7 +1,6 @@
 """Quantiles, intervals and variances: known answers, labels, determinism, bad input."""
 
 import pickle
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +21,7 @@ from sktime_alm.intervals import (
 )
 from sktime_alm.solver import ReLU, train
 from sktime_alm.solver.network import ElmanParameters, rollout
+from tests.conftest import outcomes, with_network
 from tests.test_forecaster import FAST, Y2, X, Y, make_data
 
 METHODS = ("bootstrap", "conformal")
@@ -122,14 +122,14 @@ def test_quantiles_are_reproducible_and_leave_the_forecaster_as_it_was(method, r
     forecaster = fitted(method, random_state=random_state)
     forecaster.predict(fh=[1, 3], X=LONG_X)
     before = dict(vars(forecaster))
-    copies = pickle.dumps([before["_errors"], before["_seed"]])
+    copies = pickle.dumps(before["_fitted"].errors)
     first = forecaster.predict_quantiles(fh=[1, 3], X=LONG_X)
     forecaster.predict_var(fh=[1, 3], X=LONG_X)
     pd.testing.assert_frame_equal(forecaster.predict_quantiles(fh=[1, 3], X=LONG_X), first)
     after = vars(forecaster)
     assert after.keys() == before.keys()
     assert all(after[key] is value for key, value in before.items() if key != "_fh")
-    assert pickle.dumps([after["_errors"], after["_seed"]]) == copies
+    assert pickle.dumps(after["_fitted"].errors) == copies
     if random_state is not None:
         again = fitted(method, random_state=random_state)
         pd.testing.assert_frame_equal(again.predict_quantiles(fh=[1, 3], X=LONG_X), first)
@@ -149,19 +149,20 @@ def test_paths_keep_the_correlation_of_the_errors():
     errors = rng.multivariate_normal([0.0, 0.0], [[1.0, 0.9], [0.9, 1.0]], 400)
     y = pd.DataFrame(errors, columns=["a", "b"])
     forecaster = ALMElmanForecaster(**FAST).fit(y)
-    fh = forecaster._check_fh([1, 5])
-    for sample in forecaster._outcomes(fh, None):
+    for sample in outcomes(forecaster, [1, 5]):
         assert np.corrcoef(sample.T)[0, 1] == pytest.approx(0.9, abs=0.03)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_updates_collect_errors_only_when_they_train(method):
     forecaster = fitted(method)
-    errors = forecaster._errors
+    errors = forecaster._fitted.errors
     forecaster.update(LONG_Y[150:155], LONG_X, update_params=False)
-    assert forecaster._errors is errors
+    assert forecaster._fitted.errors is errors
     forecaster.update(LONG_Y[155:], LONG_X, update_params=True)
-    assert len(forecaster._errors[0]) > len(errors[0])
+    later = forecaster._fitted.errors
+    assert len(later.one_step) > len(errors.one_step)
+    assert method == "bootstrap" or len(later.by_step[0]) > len(errors.by_step[0])
 
 
 def test_conformal_errors_are_those_of_forecasts_from_rolling_origins():
@@ -187,13 +188,13 @@ def test_conformal_errors_are_those_of_forecasts_from_rolling_origins():
                 value = p.A @ h + p.c
                 if step in expected:
                     expected[step].append(y[row + step] - value)
-    scale = LONG_Y[:150].std(ddof=0).to_numpy()
+    by_step = forecaster._fitted.errors.by_step
     for step, errors in expected.items():
-        found = forecaster._errors[step - 1] / scale
+        found = by_step[step - 1]
         expected_errors = as_independent(np.array(errors), step)
         np.testing.assert_allclose(found, expected_errors, rtol=1e-5, atol=1e-6)
     # 68 rows follow the first cut, and 19 errors are needed
-    assert len(forecaster._errors) == 68 - 18
+    assert len(by_step) == 68 - 18
 
 
 def test_overlapping_errors_are_spread_like_as_few_that_do_not_overlap():
@@ -229,15 +230,17 @@ def test_errors_are_those_of_the_models_that_chose_the_penalties():
     y = autoregression(0.5, T=200)
     forecaster = ALMElmanForecaster(alpha=np.inf, random_state=0).fit(y)
     # 60 % of the rows follow the first of the regressions' cuts
-    assert len(forecaster._errors[0]) == 199 - int(0.4 * 199)
+    assert len(forecaster._fitted.errors.one_step) == 199 - int(0.4 * 199)
     given = ALMElmanForecaster(alpha=np.inf, skip_alpha=0.1, random_state=0).fit(y)
-    assert len(given._errors[0]) == 199 and (given._stretch == 1.0).all()
+    errors = given._fitted.errors
+    assert len(errors.one_step) == 199 and (errors.stretch == 1.0).all()
     # an update that trains keeps them, and collects training errors anew
     longer = autoregression(0.5, T=210)
-    before = forecaster._errors
-    forecaster.update(longer, update_params=True)
-    assert forecaster._errors is before
-    assert len(given.update(longer, update_params=True)._errors[0]) == 209
+    before = forecaster._fitted
+    after = forecaster.update(longer, update_params=True)._fitted
+    in_units = [each.errors.one_step * each.model.y_scaler.scale for each in (before, after)]
+    np.testing.assert_allclose(*in_units)
+    assert len(given.update(longer, update_params=True)._fitted.errors.one_step) == 209
 
 
 def test_panels_have_the_quantiles_of_their_series():
@@ -257,10 +260,10 @@ def test_bad_input_is_refused_by_name():
             fh=[1, 51], X=pd.concat([LONG_X, LONG_X.shift(50, "M")[-50:]])
         )
     with pytest.raises(NotImplementedError, match="cov must be False"):
-        fitted().predict_var(fh=[1], X=LONG_X, cov=True)
+        fitted("conformal").predict_var(fh=[1], X=LONG_X, cov=True)
     forecaster = ALMElmanForecaster(**FAST).fit(Y)
     p = forecaster.parameters_
     wild = ElmanParameters(p.A, np.full((3, 3), 1e3), p.V, p.b + 1.0, p.c)
-    forecaster._model = replace(forecaster._model, networks=(wild,))
+    with_network(forecaster, wild)
     with pytest.raises(ValueError, match="overflow at step"):
         forecaster.predict_quantiles(fh=[300])

@@ -2,10 +2,12 @@
 
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from sktime.forecasting.base import ForecastingHorizon
 
 from sktime_alm import ALMElmanForecaster
 from tests.test_forecaster import FAST, Y2, X, Y, make_data
@@ -172,7 +174,8 @@ def test_intervals_use_the_errors_of_observed_rows_alone(method):
     future = exogenous[:5].shift(200, freq="M")
     intervals = forecaster.predict_interval(fh=np.arange(-5, 6), X=future, coverage=0.9)
     assert np.isfinite(intervals).all(axis=None)
-    n_errors = len(forecaster._errors[0])
+    errors = forecaster._fitted.errors
+    n_errors = len(errors.one_step if method == "bootstrap" else errors.by_step[0])
     # 90 of the 199 rows with a lag follow the first cut, at 55 %
     assert n_errors == (199 - len(holes) if method == "bootstrap" else 90 - 3)
 
@@ -211,7 +214,7 @@ def test_after_a_gap_in_time_the_series_begins_anew(kind):
     first = re.escape(f"missing in y before {index[KEPT[20]]} and in 2 other places")
     with pytest.warns(UserWarning, match=first):
         forecaster = ALMElmanForecaster(lags=2, **SKIP).fit(y, exogenous)
-    assert forecaster._starts == PIECES
+    assert forecaster._history.starts == PIECES
     by_hand = ByHand(forecaster, y, exogenous, starts=PIECES)
     assert forecaster.objective_ == pytest.approx(by_hand.objective(0.01, 0.1), rel=1e-10)
     step = index[1] - index[0] if frequency is None else pd.tseries.frequencies.to_offset(frequency)
@@ -225,7 +228,9 @@ def test_after_a_gap_in_time_the_series_begins_anew(kind):
     np.testing.assert_allclose(found, expected[-3:], rtol=1e-9)
     assert list(found.index) == times
     # fitted values, at the times that were seen
-    fitted = forecaster._model.y_scaler.inverse_transform(forecaster._fitted())
+    with pytest.warns(UserWarning, match="missing in y"):
+        fitted = ALMElmanForecaster(lags=2, **SKIP).fit(y, exogenous)
+    fitted = fitted.predict(ForecastingHorizon(y.index, is_relative=False))
     np.testing.assert_allclose(fitted, expected[:-3], rtol=1e-9)
 
 
@@ -234,12 +239,11 @@ def test_lags_and_window_means_of_X_and_y_do_not_reach_over_a_gap():
     y, exogenous = gapped(index)
     arguments = {"lags": [3], "window_means": (2,), "exog_lags": [1, 4], **SKIP}
     forecaster = ALMElmanForecaster(**arguments).fit(y, exogenous)
-    changed_y, changed_X = y.copy(), exogenous.copy()
     before = ALMElmanForecaster(**arguments).fit(y, exogenous)
     # the rows before the last gap count for the weights alone: with these, they do not matter
-    before._seen_y, before._seen_X = changed_y, changed_X
-    changed_y.iloc[:37] += 5.0
-    changed_X.iloc[:37] -= 5.0
+    shift = np.where(np.arange(len(y)) < 37, 5.0, 0.0)[:, None]
+    history = before._history
+    before._history = replace(history, y=history.y + shift, X=history.X - shift)
     future = exogenous[:3].set_axis(pd.period_range(index[-1] + 1, periods=3, freq="M"))
     pd.testing.assert_frame_equal(
         forecaster.predict(fh=[0, 1, 3], X=future), before.predict(fh=[0, 1, 3], X=future)

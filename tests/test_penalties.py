@@ -12,8 +12,8 @@ from sktime.performance_metrics.forecasting import MeanSquaredError
 from sktime.split import ExpandingWindowSplitter
 
 from sktime_alm import ALMElmanForecaster
-from sktime_alm.selection import NETWORK_STRENGTHS, SKIP_ORIGINS, SKIP_PENALTIES
-from sktime_alm.solver import train
+from sktime_alm.penalties import SKIP_ORIGINS, SKIP_PENALTIES
+from sktime_alm.solver import ALMSettings, train
 from tests.conftest import named
 from tests.test_forecaster import Y2, X, Y
 
@@ -128,11 +128,8 @@ def test_a_network_is_at_no_less_penalty_than_its_regression():
 def test_the_path_of_penalties(linear_skip):
     y = threshold_autoregression(160)
     options = {**QUICK, "linear_skip": linear_skip}
-    by_rule = {
-        rule: ALMElmanForecaster(alpha_rule=rule, **options).fit(y) for rule in ("best", "one_se")
-    }
-    path = by_rule["best"].alpha_path_
-    pd.testing.assert_frame_equal(path, by_rule["one_se"].alpha_path_)
+    forecaster = ALMElmanForecaster(**options).fit(y)
+    path = forecaster.alpha_path_
     assert list(path) == ["alpha", "skip_alpha", "loss", "excess", "standard_error"]
     networks = path
     if linear_skip:
@@ -150,17 +147,15 @@ def test_the_path_of_penalties(linear_skip):
         chosen = np.nan
         assert networks["skip_alpha"].isna().all()
         strengths = networks["alpha"]
-    np.testing.assert_allclose(strengths, 3 * np.array(NETWORK_STRENGTHS)[: len(strengths)])
+    ratios = strengths.to_numpy()[:-1] / strengths.to_numpy()[1:]
+    np.testing.assert_allclose(ratios, 4.0)
     np.testing.assert_allclose(
         networks["excess"], networks["loss"] - networks["loss"].min(), atol=1e-14
     )
     assert (networks["standard_error"] >= 0.0).all()
-    best, one_se = (by_rule[rule] for rule in ("best", "one_se"))
-    assert best.alpha_ == networks["alpha"][networks["loss"].idxmin()]
     within = networks[networks["excess"] <= networks["standard_error"]]
-    assert one_se.alpha_ == within["alpha"].max() >= best.alpha_
-    for forecaster in by_rule.values():
-        np.testing.assert_equal(forecaster.skip_alpha_, chosen)
+    assert forecaster.alpha_ == within["alpha"].max()
+    np.testing.assert_equal(forecaster.skip_alpha_, chosen)
 
 
 @pytest.mark.parametrize("fh", [None, [1], list(range(1, 13)), [2, 5]], ids=str)
@@ -325,12 +320,11 @@ def test_updates_keep_the_penalties(monkeypatch):
         calls.append((arguments["alpha"], arguments["skip_alpha"]))
         return train(inputs, targets, **arguments)
 
-    monkeypatch.setattr("sktime_alm.fitting.train", spy)
-    monkeypatch.setattr("sktime_alm.selection.train", None)
+    monkeypatch.setattr("sktime_alm.estimator.train", spy)
     forecaster.update(y[190:], update_params=True)
     assert calls == [(alpha, skip_alpha)]
     assert (forecaster.alpha_, forecaster.skip_alpha_) == (alpha, skip_alpha)
-    assert forecaster.alpha_path_ is path
+    pd.testing.assert_frame_equal(forecaster.alpha_path_, path)
 
 
 def test_an_update_of_the_regression_is_the_regression_of_all_rows():
@@ -342,13 +336,16 @@ def test_an_update_of_the_regression_is_the_regression_of_all_rows():
 
 
 def test_the_papers_network_has_no_linear_skip():
-    options = {"hidden_size": 3, "method": "paper", "max_iter": 5, "random_state": 0}
-    forecaster = ALMElmanForecaster(lags=0, linear_skip=False, alpha=1.2, **options)
+    options = {"hidden_size": 3, "max_iter": 5, "random_state": 0}
+    forecaster = ALMElmanForecaster(
+        lags=0, linear_skip=False, alpha=1.2, solver_options=ALMSettings(), **options
+    )
     forecaster.fit(Y2[:34], X[:34])
     y, exogenous = Y2[:34].to_numpy(), X[:34].to_numpy()
     z = (y - y.mean(axis=0)) / y.std(axis=0)
     v = (exogenous - exogenous.mean(axis=0)) / exogenous.std(axis=0)
-    expected = train(v, z, alpha=1.2, **options)
+    settings = ALMSettings(max_iter=options.pop("max_iter"))
+    expected = train(v, z, alpha=1.2, settings=settings, **options)
     assert forecaster.parameters_.D is None and forecaster.objective_ == pytest.approx(
         expected.objective
     )

@@ -124,7 +124,7 @@ def test_a_file_is_hardly_larger_than_the_weights_and_the_errors(tmp_path):
     options = {"hidden_size": 64, "alpha": 0.1, "skip_alpha": 0.1, "max_iter": 2}
     forecaster = ALMElmanForecaster(random_state=0, n_init=2, **options).fit(y, exogenous)
     weights = sum(array.nbytes for array in forecaster.parameters_.arrays())
-    errors = sum(array.nbytes for array in forecaster._errors)
+    errors = 2 * forecaster._fitted.errors.one_step.nbytes
     _, in_memory = forecaster.save()
     rows = 2 * (1 + 5) * 8  # of y and X, the last two
     assert len(in_memory) <= 3 * weights + errors + rows + 12_000

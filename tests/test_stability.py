@@ -37,7 +37,6 @@ def test_the_recurrence_contracts_where_the_data_call_for_more(linear_skip, acti
             lags=0,
             linear_skip=linear_skip,
             alpha=1e-6,
-            initialization=[0.5, "he"][seed % 2],
             max_iter=20,
             random_state=seed,
         ).fit(y, X)
@@ -151,7 +150,7 @@ def check_adversarial(seed, longest, **settings):
     assert_within(forecaster.predict(fh=fh, X=X).to_numpy(), y.to_numpy())
     assert np.isfinite(forecaster.predict_interval(fh=fh, X=X, coverage=[0.5, 0.99])).all(axis=None)
     assert np.linalg.norm(forecaster.parameters_.W, 2) <= 0.98 * (1.0 + 1e-8)
-    context = forecaster._layout.context
+    context = forecaster._fitted.model.layout.context
     fitted = forecaster.predict(fh=np.arange(context + 1 - T, 1)).to_numpy()
     assert np.isfinite(fitted).all()
     # differences first: their squares, and sums of them, may overflow

@@ -39,10 +39,10 @@ def test_the_state_after_updates_in_pieces_is_that_of_one_pass(case):
         for cut in [*cuts, 70]:
             # overlapping rows, which are ignored
             first = max(cut - int(rng.integers(1, 40)), 0)
-            seen = len(in_pieces._seen_y)
+            seen = len(in_pieces._history.y)
             in_pieces.update(y[min(first, seen) : cut], X, update_params=False)
-        assert len(in_pieces._seen_y) == 70
-        for state, expected in zip(in_pieces._hidden_states, at_once._hidden_states, strict=True):
+        assert len(in_pieces._history.y) == 70
+        for state, expected in zip(in_pieces._fitted.states, at_once._fitted.states, strict=True):
             np.testing.assert_allclose(state, expected, rtol=1e-12)
         steps = [-20, -1, 0, 1, 3] if case not in ("gaps", "no lags") else [-1, 0, 1, 3]
         pd.testing.assert_frame_equal(

@@ -36,15 +36,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from problems import Problem, teacher
-from report import time_to
-from sktime_alm.solver import ALMSettings, ElmanProblem, Regularization, solve
+from benchmark_utils.compiled import lbfgs
+from benchmark_utils.ours import safeguarded
+from benchmark_utils.problems import Problem, teacher
+from benchmark_utils.recording import Stopped
+from sktime_alm.solver import ElmanProblem, Regularization, SafeguardedSettings, solve
 from sktime_alm.solver.bcd import sweep
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.reduced import iterate_at
-from solvers import lbfgs, safeguarded
-from timing import Stopped, Trace, output_folder
+from timing import Trace, output_folder
 
 # T, n, m, r, and how many times the time of its flops a sweep may take
 FLOORS = ((450, 80, 30, 100, 2.0), (393, 11, 1, 20, 3.0))
@@ -82,7 +83,7 @@ def seconds_an_epoch(problem: ElmanProblem, hidden_size: int) -> float:
     try:
         import torch
 
-        from torch_solvers import Elman
+        from benchmark_utils.torch_training import Elman
     except ImportError:
         return np.nan
     torch.set_num_threads(1)
@@ -108,16 +109,15 @@ def measure(n_samples: int, hidden_size: int, budget: float) -> dict[str, float]
         "step": seconds_a_step(problem, hidden_size),
         "PyTorch epoch": seconds_an_epoch(problem, hidden_size),
     }
-    runs = {}
+    runs: dict[str, Trace] = {}
     for name, solver in (("safeguarded", safeguarded), ("L-BFGS-B", lbfgs)):
         with np.errstate(all="ignore"), suppress(Stopped):
-            solver(problem, initial, Trace(0.1, np.inf))  # compiled code is loaded
-        trace = Trace(budget, problem.objective(initial))
+            solver(problem, initial, Trace(0.1).record)  # compiled code is loaded
+        runs[name] = Trace(budget)
         with np.errstate(all="ignore"), suppress(Stopped):
-            solver(problem, initial, trace)
-        runs[name] = {"trace": trace.points}
-    merit = 1.02 * runs["L-BFGS-B"]["trace"][-1][1]
-    return row | {f"{name} to merit": time_to(run, merit) for name, run in runs.items()}
+            solver(problem, initial, runs[name].record)
+    merit = 1.02 * runs["L-BFGS-B"].best
+    return row | {f"{name} to merit": trace.time_to(merit) for name, trace in runs.items()}
 
 
 def flops_of_a_sweep(T: int, n: int, m: int, r: int) -> float:
@@ -146,7 +146,7 @@ def arrays_at_peak(n_samples: int, hidden_size: int) -> float:
     problem, initial = specification.build(), specification.initial(0)
     # what is resident, on Linux: the building of the problem peaked above it
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    solve(problem, initial, ALMSettings(max_iter=2, max_inner_iter=5))
+    solve(problem, initial, SafeguardedSettings(max_iter=2, max_inner_iter=5))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return (peak - before) / (8.0 * n_samples * hidden_size)
 

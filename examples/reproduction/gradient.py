@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 import torch
 
+from benchmark_utils.torch_training import Elman, optimiser_of
 from reproduction.published import published_rates
 from reproduction.study import (
     FAIR,
@@ -27,14 +28,13 @@ from reproduction.study import (
     outcome,
 )
 from sktime_alm.solver import ElmanParameters, ElmanProblem
-from sktime_alm.solver.network import rollout
 from sktime_alm.solver.lagrangian import (
     adjoint_multipliers,
     gradient_in_hidden_layer,
     objective_gradient,
 )
+from sktime_alm.solver.network import rollout
 from sktime_alm.solver.reformulation import Point
-from torch_solvers import Elman, optimiser_of
 
 _VALIDATION_SHARE = 0.2
 # the share of the epochs that a learning rate is tried for
@@ -134,13 +134,12 @@ class Backpropagation:
     """The compiled gradient of R on a batch, put where PyTorch's optimisers look for it."""
 
     def __init__(self, network: Elman) -> None:
-        hidden, readout = network.hidden, network.readout
         tensors = (
-            readout.weight,
-            hidden.weight_hh_l0,
-            hidden.weight_ih_l0,
-            hidden.bias_ih_l0,
-            readout.bias,
+            network.readout,
+            network.recurrent,
+            network.input,
+            network.bias,
+            network.readout_bias,
         )
         for tensor in tensors:
             tensor.grad = torch.zeros_like(tensor)

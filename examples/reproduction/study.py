@@ -16,8 +16,8 @@ from unittest.mock import patch
 import numpy as np
 from tqdm.auto import tqdm
 
+from benchmark_utils.problems import DATA_SEED, SYNTHETIC_500
 from journal import append_run, read_runs, task_of
-from problems import DATA_SEED, SYNTHETIC_500
 from reproduction.published import INITIALIZATIONS
 from sktime_alm.datasets import load_paper_sp500, make_elman
 from sktime_alm.solver import (
@@ -26,11 +26,12 @@ from sktime_alm.solver import (
     ElmanProblem,
     Regularization,
     ReLU,
-    alm,
+    SafeguardedSettings,
+    driver,
     solve,
 )
-from sktime_alm.solver.network import rollout
 from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.network import rollout
 
 PAPER, SAFEGUARDED = "ALM", "ALM, safeguarded"
 # how the gradient methods are run: without a penalty at Table 4's learning rates, or with ALM's
@@ -161,7 +162,7 @@ def references(data: Data) -> dict[str, tuple[float, float]]:
 def train_alm(task: Task, quick: bool = False) -> dict:
     """Algorithm 3.1 at Table 2's settings, or our default method with its default settings."""
     data, (alpha, hidden_size, *_) = load(task.problem), PROBLEMS[task.problem]
-    settings = ALMSettings()
+    settings: SafeguardedSettings | ALMSettings = SafeguardedSettings()
     if task.method == PAPER:
         # He weights begin above the paper's safeguard of 100 when T = 500; None fits the start
         options = {**asdict(ALMSettings.paper(task.problem)), "safeguard": None}
@@ -169,23 +170,23 @@ def train_alm(task: Task, quick: bool = False) -> dict:
             options |= {"max_iter": min(options["max_iter"], 10), "max_inner_iter": 10}
         settings = ALMSettings(**options)
     elif quick:
-        settings = ALMSettings(max_iter=5)
+        settings = SafeguardedSettings(max_iter=5)
     problem, iterates = data.problem(alpha, hidden_size), []
 
     def watched(problem, point, *arguments):
         iterates.append((time.perf_counter() - began, point.parameters))
         return certify(problem, point, *arguments)
 
-    # every outer iteration is certified: there its network can be seen
-    certify, began = alm.certify, time.perf_counter()
-    with patch.object(alm, "certify", watched):
+    # the start and every outer iteration are certified: there its network can be seen
+    certify, began = driver.certify, time.perf_counter()
+    with patch.object(driver, "certify", watched):
         try:
             result = solve(problem, initial_weights(task), settings)
         except ValueError:
             # the network of the start overflows
             return outcome(task, (np.inf, np.inf), 0.0, [])
     seconds = time.perf_counter() - began
-    curve = [(at, *data.errors(parameters)) for at, parameters in iterates[:-1]]
+    curve = [(at, *data.errors(parameters)) for at, parameters in iterates[1:]]
     found = outcome(task, data.errors(result.parameters), seconds, curve)
     return found | {"objective": result.objective, "status": result.status.name}
 

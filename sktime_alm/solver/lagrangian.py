@@ -50,9 +50,7 @@ def backpropagate(problem: ElmanProblem, W: Array, u: Array, zeta: Array) -> Arr
     """Complete zeta = -2/T A'(A h + D x + c - y) by W' xi_{t+1} in place, and return xi."""
     l2 = problem.regularization.l2_preactivation
     xi = np.empty_like(u)
-    kernels.adjoint(
-        zeta, xi, u, np.ascontiguousarray(W), problem.is_end, l2, problem.sigma.kernel
-    )
+    kernels.adjoint(zeta, xi, u, np.ascontiguousarray(W), problem.is_end, l2, problem.sigma.kernel)
     return xi
 
 

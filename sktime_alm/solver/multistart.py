@@ -91,9 +91,7 @@ def _check_settings(settings: Any) -> SafeguardedSettings | ALMSettings:
     if settings is None:
         return SafeguardedSettings()
     if not isinstance(settings, (SafeguardedSettings, ALMSettings)):
-        raise TypeError(
-            f"settings must be SafeguardedSettings or ALMSettings, found {settings!r}"
-        )
+        raise TypeError(f"settings must be SafeguardedSettings or ALMSettings, found {settings!r}")
     return settings
 
 

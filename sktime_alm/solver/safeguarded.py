@@ -90,9 +90,7 @@ def steps(
 class _Search:
     """The best network so far, and what is left to try."""
 
-    def __init__(
-        self, problem: ElmanProblem, settings: SafeguardedSettings, best: Trial
-    ) -> None:
+    def __init__(self, problem: ElmanProblem, settings: SafeguardedSettings, best: Trial) -> None:
         self.problem, self.settings, self.best = problem, settings, best
         self.objectives: list[float] = []
         self.n_evaluations = 0

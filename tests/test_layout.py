@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sktime_alm.features import InputLayout, Standardizer, lag_matrix, trailing_mean
+from sktime_alm.inputs import InputLayout, Standardizer, lag_matrix, trailing_mean
 from sktime_alm.solver import ELU, ReLU
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.network import rollout
@@ -35,11 +35,11 @@ def test_trailing_means_are_of_the_rows_before(window):
 @pytest.mark.parametrize("sigma", [ReLU(), ELU()], ids=str)
 def test_a_free_run_is_the_rollout_over_inputs_made_of_its_own_outputs(sigma, n_rows):
     rng = np.random.default_rng(1)
-    layout = InputLayout(lags=(4, 1), windows=(2, 7), exog_lags=(1, 0))
+    layout = InputLayout.from_arguments((4, 1), (2, 7), (1, 0), range(3))
     parameters = initialize(0.4, 4 * 2 + 2 * 3, 5, 2, rng)
     y, X = rng.normal(size=(n_rows, 2)), rng.normal(size=(n_rows + 6, 3))
     state = rollout(parameters, sigma, layout.rows(y, X[:n_rows]))[1][-1]
-    exogenous = lag_matrix(X, layout.exog_lags)[n_rows:]
+    exogenous = lag_matrix(X, (1, 0))[n_rows:]
     noise = np.zeros((1, 6, 2))
     found = layout.simulate(parameters, sigma, state, y, exogenous, noise)[0]
     inputs = layout.rows(np.vstack([y, found]), X)

@@ -1,0 +1,1 @@
+"""Timings that asv follows over commits; see docs/benchmark.md."""

@@ -1,0 +1,106 @@
+"""The arguments of the forecaster: their checks, the solver's settings, advice on both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from sktime_alm.model import COMBINATIONS
+from sktime_alm.solver import ALMResult, ALMSettings, SafeguardedSettings, Status
+from sktime_alm.solver._validation import check_choice, check_count, check_nonnegative
+from sktime_alm.solver.activations import get_activation
+from sktime_alm.solver.multistart import n_threads
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Refuse what the solver does not see, or sees by another name.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, what was found and what is needed.
+    """
+    check_count(arguments["hidden_size"], "hidden_size")
+    check_count(arguments["verbose"], "verbose", minimum=0)
+    check_count(arguments["n_init"], "n_init")
+    check_choice(arguments["interval_method"], "interval_method", ("bootstrap", "conformal"))
+    if arguments["ensemble"] is not None:
+        check_choice(arguments["ensemble"], "ensemble", COMBINATIONS)
+    linear_skip, alpha = arguments["linear_skip"], arguments["alpha"]
+    if not isinstance(linear_skip, (bool, np.bool_)):
+        raise TypeError(f"linear_skip must be True or False, found {linear_skip!r}")
+    for name in ("alpha", "skip_alpha", "max_recurrence"):
+        value = arguments[name]
+        if isinstance(value, str) and name != "max_recurrence":
+            check_choice(value, name, ("auto",))
+        elif not (name != "skip_alpha" and isinstance(value, float) and value == np.inf):
+            check_nonnegative(value, name)
+    if not isinstance(alpha, str) and alpha == np.inf and not linear_skip:
+        raise ValueError("alpha must be finite with linear_skip=False, found inf")
+    get_activation(arguments["activation"])
+    n_threads(arguments["n_jobs"])
+    callback = arguments["callback"]
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable, found {callback!r}")
+    settings_of(arguments["solver_options"], arguments["max_iter"])
+
+
+def settings_of(solver_options: Any, max_iter: Any) -> SafeguardedSettings | ALMSettings:
+    """The settings that ``solver_options`` stands for: an object of them, or a dict of its fields.
+
+    ``max_iter``, if it is given, takes the place of theirs.
+    """
+    options = {} if solver_options is None else solver_options
+    if isinstance(options, Mapping):
+        known = {item.name for item in fields(SafeguardedSettings)}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise ValueError(
+                f"solver_options must hold fields of SafeguardedSettings, {sorted(known)}; found "
+                f"{unknown}"
+            )
+        options = SafeguardedSettings(**options)
+    if not isinstance(options, (SafeguardedSettings, ALMSettings)):
+        raise TypeError(
+            f"solver_options must be settings of the solver or a dict of them, found {options!r}"
+        )
+    return (
+        options
+        if max_iter is None
+        else replace(options, max_iter=check_count(max_iter, "max_iter"))
+    )
+
+
+def advice_on(result: ALMResult, settings: SafeguardedSettings | ALMSettings) -> str | None:
+    """Why training ended early, and what would help; None if it did not."""
+    is_kkt = result.certificate.residual <= settings.tolerance
+    if result.status in (Status.CONVERGED, Status.CALLBACK):
+        return None
+    if result.status is Status.AT_REST and is_kkt:
+        return None
+    if result.status is Status.INTERRUPTED:
+        advice = "The best network so far is kept."
+    elif result.status is Status.AT_REST:
+        advice = "It is usable; another random_state, more starts or a larger alpha may end closer."
+    elif result.status is Status.TIME_IS_UP:
+        advice = "Raise max_seconds in solver_options."
+    elif result.status is Status.NON_FINITE:
+        advice = "Set a smaller initial_penalty in solver_options, or a larger alpha."
+    elif isinstance(settings, SafeguardedSettings):
+        advice = "Raise max_iter, or patience in solver_options."
+    elif result.certificate.relative_feasibility <= settings.tolerance:
+        advice = (
+            "The constraints hold but the point is not stationary: the penalty grew faster "
+            "than the sweeps could follow. Set a smaller initial_penalty, a smaller "
+            "penalty_update_factor or a larger max_inner_iter in solver_options."
+        )
+    else:
+        advice = "Raise max_iter, or max_inner_iter in solver_options."
+    # no numbers: Python shows a warning of one text once, not once a fit
+    return (
+        f"Training did not converge to tolerance={settings.tolerance:g}. {result.status} {advice} "
+        "The attribute certificate_ says how far it got."
+    )

@@ -1,0 +1,198 @@
+"""sktime's methods made safe: each happens as a whole or not at all, and says things once."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+import warnings
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pandas as pd
+from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
+
+from sktime_alm import files
+from sktime_alm.calendar import as_horizon
+from sktime_alm.panel import for_each_series
+
+# what pretrain takes X as; elsewhere it goes to the forecasters of the single series
+_PANELS = ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"]
+
+
+class _Turn:
+    """A lock of which each copy of its owner has one of its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return _Turn, ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Turn)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _moving(name: str) -> Any:
+    """A method of the base class that changes a twin, which takes our place in a single step.
+
+    So whatever fails or interrupts it leaves everything as it was, and a forecast made beside it
+    sees what was before or what comes after, never something between.
+    """
+    base = getattr(BaseForecaster, name)
+
+    @wraps(base)
+    def moved(self: AtomicForecaster, *arguments: Any, **named: Any) -> Any:
+        with self._turn().lock:
+            twin = self._twin()
+            outcome = base(twin, *arguments, **named)
+            self.__dict__ = twin.__dict__
+        return self if outcome is twin else outcome
+
+    return moved
+
+
+def _asking(name: str) -> Any:
+    """A method of the base class that asks a twin, which nothing changes meanwhile."""
+    base = getattr(BaseForecaster, name)
+
+    @wraps(base)
+    def asked(self: AtomicForecaster, *arguments: Any, **named: Any) -> Any:
+        twin = self._twin()
+        answer = base(twin, *arguments, **named)
+        self._fh = twin._fh
+        return answer
+
+    return asked
+
+
+class AtomicForecaster(BaseForecaster):
+    """A forecaster whose methods work on a twin, which takes its place at the end.
+
+    Between them, a series holds nothing but immutable objects, so that a twin costs nothing.
+    """
+
+    # sktime's methods, with their documentation, but each as a whole or not at all
+    fit = _moving("fit")
+    pretrain = _moving("pretrain")
+    update = _moving("update")
+    update_predict = _moving("update_predict")
+    update_predict_single = _moving("update_predict_single")
+    predict = _asking("predict")
+    predict_quantiles = _asking("predict_quantiles")
+    predict_interval = _asking("predict_interval")
+    predict_var = _asking("predict_var")
+    predict_proba = _asking("predict_proba")
+
+    def clone(self) -> AtomicForecaster:
+        """An unfitted copy; what its original has been warned of it does not repeat."""
+        twin = super().clone()
+        twin.__dict__.update({"__told": self._told(), "__is_clone": True})
+        return twin
+
+    def _check_X_y(self, X: Any = None, y: Any = None, **named: Any) -> Any:
+        """As the base class, after X without columns and X for all series of a panel."""
+        if isinstance(X, pd.DataFrame) and X.columns.empty:
+            X = None
+        if isinstance(X, pd.DataFrame) and not isinstance(X.index, pd.MultiIndex):
+            keys = self._series_keys(y)
+            X = X if keys is None else for_each_series(X, keys)
+        if "y_inner_mtype" not in named:
+            return super()._check_X_y(X=X, y=y, **named)
+        # pretrain takes panels of y whatever our types are, but panels of X by the tag alone
+        of_series = self.get_tag("X_inner_mtype")
+        self.set_tags(X_inner_mtype=_PANELS)
+        try:
+            return super()._check_X_y(X=X, y=y, **named)
+        finally:
+            self.set_tags(X_inner_mtype=of_series)
+
+    def _series_keys(self, y: Any) -> pd.Index | None:
+        """The keys of the series of a panel; None for a single series."""
+        if isinstance(y, pd.DataFrame) and isinstance(y.index, pd.MultiIndex):
+            return y.index.droplevel(-1)
+        if y is None and getattr(self, "_is_vectorized", False):
+            return self.forecasters_.index
+        return None
+
+    def _check_fh(self, fh: Any, pred_int: bool = False) -> ForecastingHorizon | None:
+        return super()._check_fh(as_horizon(fh), pred_int)
+
+    def _twin(self) -> AtomicForecaster:
+        """A copy to be changed: what it is made of is immutable, or copied here."""
+        twin = object.__new__(type(self))
+        for name, value in self.__dict__.items():
+            is_changed_in_place = name.startswith("_") and isinstance(value, (dict, list))
+            twin.__dict__[name] = copy.copy(value) if is_changed_in_place else value
+        if getattr(self, "_is_vectorized", False):
+            twin.forecasters_ = self.forecasters_.map(AtomicForecaster._twin)
+        return twin
+
+    def _turn(self) -> _Turn:
+        # by a name that reset leaves alone
+        return self.__dict__.setdefault("__turn", _Turn())
+
+    def _told(self) -> set[str]:
+        return self.__dict__.setdefault("__told", set())
+
+    def _tell(self, text: str | None, category: type[Warning] = UserWarning) -> None:
+        """Warn, but not once more in each fold of a cross-validation, which fits clones."""
+        if text is not None and text not in self._told():
+            self._told().add(text)
+            warnings.warn(text, category, stacklevel=5)
+
+    def save(
+        self,
+        path: str | Path | None = None,
+        serialization_format: str = "pickle",
+        training_rows: bool = False,
+    ) -> Any:
+        """Save to memory or to a file, by default without the rows trained on.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            A .zip file to be written, its name with or without the ending; by default the
+            outcome is in memory. A file of this name is replaced once the new one is complete.
+        serialization_format : {"pickle", "cloudpickle"}, default="pickle"
+        training_rows : bool, default=False
+            Keep the rows. Without them the loaded forecaster predicts, with intervals, and
+            updates its state; in-sample predictions and training on need them.
+
+        Returns
+        -------
+        tuple or ZipFile
+            As that of sktime's ``save``.
+        """
+        kept = self._twin() if training_rows else self._without_training_rows()
+        kind, content = super(AtomicForecaster, kept).save(None, serialization_format)
+        if path is None:
+            return kind, content
+        target = files.named(path)
+        files.write(target, {"_metadata": pickle.dumps(kind), "_obj": content})
+        return ZipFile(target)
+
+    @classmethod
+    def load_from_path(cls, serial: str | Path) -> AtomicForecaster:
+        """Read a file that ``save`` wrote; sktime's ``load`` comes here.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or of a newer version.
+        """
+        return files.read(files.named(serial))
+
+    def _without_training_rows(self) -> AtomicForecaster:
+        """A copy that forecasts alike and is small."""
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        return files.stamped(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(files.checked(state))

@@ -1,0 +1,334 @@
+"""Which times a series can have: all arithmetic of times is here.
+
+A calendar is found once, over all rows of ``fit``, since three rows of one week would pass for
+daily data. Steps are counted on it and never by dividing durations: a day has 23 hours where the
+clock changes, and holidays are no business days.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sktime_alm.solver._typing import IntArray
+
+_NUMBER = "or y.reset_index(drop=True), and X alike, to count observations"
+# a step of these need not keep the time of day
+_HOURS = (pd.offsets.BusinessHour,)
+# frequencies that pandas does not infer
+_NOT_INFERRED = ("B", "SME", "SMS", "SME-14", "SMS-14")
+
+
+@dataclass(frozen=True, eq=False)
+class Calendar:
+    """The times that a series can have, one step apart.
+
+    Attributes
+    ----------
+    kind : {"integers", "periods", "time stamps"}
+    frequency : pandas.DateOffset or None
+        The step; None for integers, which count by 1.
+    zone : tzinfo or None
+        The time zone of time stamps.
+    clock : pandas.Timedelta or None
+        The time of day that rows have by the clock of the zone, where steps are days or longer.
+    """
+
+    kind: str
+    frequency: Any = None
+    zone: Any = None
+    clock: pd.Timedelta | None = None
+
+    @classmethod
+    def of(cls, index: pd.Index, known: Calendar | None = None) -> Calendar:
+        """The calendar of an index, or the one known if it holds these times.
+
+        Raises
+        ------
+        ValueError
+            If the times have no common step, or one stands there twice.
+        """
+        check_unique(index, "y")
+        kind = _kind(index, "y")
+        if kind == "periods":
+            return cls(kind, index.freq)
+        if kind == "integers":
+            _check_counting(index)
+            return cls(kind)
+        if index.freq is None and known is not None and known.holds(index):
+            return known
+        frequency = pd.tseries.frequencies.to_offset(index.freq or _inferred(index))
+        calendar = cls(kind, frequency, index.tz)
+        if calendar.zone is None or calendar._is_tick or isinstance(frequency, _HOURS):
+            return calendar
+        return replace(calendar, clock=_clock(index))
+
+    def holds(self, index: pd.Index) -> bool:
+        """Whether all times of an index are of this calendar."""
+        try:
+            self.steps(index[0], index)
+        except ValueError:
+            return False
+        # the first one itself, which steps are counted from
+        return self.kind != "time stamps" or self._is_arithmetic or self._is_on(index[0])
+
+    def comparable(self, times: pd.Index, name: str) -> pd.Index:
+        """The times in the zone of the calendar; times of another kind are refused."""
+        found = _kind(times, name)
+        if found != self.kind and len(times):
+            raise ValueError(
+                f"{name} must be indexed by {self.kind}, as y of fit is; found {found}, the first "
+                f"{times[0]}. Use the same kind of index for all"
+            )
+        if found == "periods" and times.freq != self.frequency:
+            raise ValueError(
+                f"{name} must have periods of the frequency of y of fit, {self.frequency.freqstr}; "
+                f"found {times[0]} of {times.freqstr}. Use asfreq"
+            )
+        if found != "time stamps" or times.tz is self.zone:
+            return times
+        if (times.tz is None) != (self.zone is None):
+            has = "no time zone" if self.zone is None else f"the time zone {self.zone}"
+            raise ValueError(
+                f"{name} must have times with {has}, as y of fit has; found {times[0]}. Use "
+                "tz_localize"
+            )
+        return times.tz_convert(self.zone)
+
+    def steps(self, origin: Any, times: pd.Index, name: str = "y") -> IntArray:
+        """How many steps after ``origin`` the times are; times before it are refused.
+
+        Raises
+        ------
+        ValueError
+            Naming the first time that is not of this calendar, such as a Sunday among business
+            days.
+        """
+        times = self.comparable(times, name)
+        if self._is_arithmetic:
+            steps, is_wrong = self._divided(origin, times)
+        else:
+            wall, first = self._wall(times), self._wall(pd.DatetimeIndex([origin]))[0]
+            grid = pd.date_range(first, max(wall.max(), first), freq=self.frequency)
+            steps = grid.get_indexer(wall)
+            is_wrong = steps < 0
+        if is_wrong.any():
+            step = "" if self.frequency is None else f", {self.frequency.freqstr}"
+            raise ValueError(
+                f"{name} must have times of the frequency of fit{step}; found {times[is_wrong][0]}"
+            )
+        return np.asarray(steps, dtype=int)
+
+    def after(self, origin: Any, steps: IntArray) -> pd.Index:
+        """The times so many steps after ``origin``, none of them before it."""
+        steps = np.asarray(steps, dtype=int)
+        if self.kind == "integers":
+            return pd.Index(int(origin) + steps)
+        if self.kind == "periods":
+            return pd.PeriodIndex([origin + int(step) for step in steps], freq=self.frequency)
+        if self._is_tick:
+            times = pd.DatetimeIndex([origin]).repeat(len(steps)) + pd.to_timedelta(
+                steps * self._duration.to_timedelta64()
+            )
+            return times.as_unit(origin.unit)
+        first = self._wall(pd.DatetimeIndex([origin]))
+        if self._is_arithmetic:
+            days = pd.to_timedelta(steps * self.frequency.n, unit="D")
+            return self._zoned(first.repeat(len(steps)) + days).as_unit(origin.unit)
+        grid = pd.date_range(first[0], periods=int(steps.max(initial=0)) + 1, freq=self.frequency)
+        return self._zoned(grid[steps]).as_unit(origin.unit)
+
+    def later(self, now: Any, durations: pd.Index) -> pd.Index:
+        """The times so long after ``now``."""
+        if self.kind == "integers":
+            raise ValueError(
+                f"fh must count steps where y is indexed by integers; found {durations[0]!r}"
+            )
+        if self.kind == "periods":
+            begin = pd.DatetimeIndex([now.start_time + duration for duration in durations])
+            periods = begin.to_period(self.frequency)
+            is_off = np.asarray(periods.start_time != begin)
+            if is_off.any():
+                raise ValueError(
+                    f"fh must end at the beginning of a period of {self.frequency.freqstr}"
+                    f" after {now}; found {durations[is_off][0]}. Count steps, or pass periods"
+                )
+            return periods
+        if self.zone is None or self._is_tick:
+            return pd.DatetimeIndex([now + duration for duration in durations])
+        # a day later is the same time of day, whether the clocks were changed or not
+        wall = self._wall(pd.DatetimeIndex([now]))[0]
+        return self._zoned(pd.DatetimeIndex([wall + duration for duration in durations]))
+
+    def with_frequency(self, times: pd.Index) -> pd.Index:
+        """Regular times with the frequency, where pandas has room for it."""
+        if self.kind != "time stamps":
+            return times
+        try:
+            return pd.DatetimeIndex(times, freq=self.frequency)
+        except ValueError:  # by its own arithmetic of zones pandas does not find the times regular
+            return pd.DatetimeIndex(times, freq=None)
+
+    @property
+    def _is_tick(self) -> bool:
+        """Whether a step is always as long, whatever the clocks of a zone show."""
+        # a day is a tick in pandas 2 and none in pandas 3
+        return isinstance(self.frequency, pd.offsets.Tick) and not self._is_daily
+
+    @property
+    def _is_daily(self) -> bool:
+        return isinstance(self.frequency, pd.offsets.Day)
+
+    @property
+    def _is_arithmetic(self) -> bool:
+        """Whether steps can be counted without listing them."""
+        return self.kind != "time stamps" or self._is_tick or self._is_daily
+
+    @property
+    def _duration(self) -> pd.Timedelta:
+        return (
+            pd.Timedelta(days=self.frequency.n) if self._is_daily else pd.Timedelta(self.frequency)
+        )
+
+    def _divided(self, origin: Any, times: pd.Index) -> tuple[Any, Any]:
+        """Steps after ``origin``, and which times are no whole number of them after it."""
+        if self.kind == "integers":
+            steps = times.to_numpy() - origin
+            return steps, steps < 0
+        if self.kind == "periods":
+            between = times.asi8 - origin.ordinal
+            steps = between // self.frequency.n
+            return steps, (between % self.frequency.n != 0) | (steps < 0)
+        if self._is_tick:
+            between = times - origin
+        else:
+            between = self._wall(times) - self._wall(pd.DatetimeIndex([origin]))[0]
+        steps = np.asarray(between // self._duration)
+        return steps, (between - steps * self._duration != pd.Timedelta(0)) | (steps < 0)
+
+    def _is_on(self, time: Any) -> bool:
+        return bool(self.frequency.is_on_offset(self._wall(pd.DatetimeIndex([time]))[0]))
+
+    def _wall(self, times: pd.DatetimeIndex) -> pd.DatetimeIndex:
+        """What clocks show, but for rows that a change of the clocks has moved."""
+        if self.zone is None:
+            return times
+        wall = times.tz_localize(None)
+        if self.clock is None:
+            return wall
+        regular = wall.normalize() + self.clock
+        return wall.where(np.asarray(self._zoned(regular) != times), regular)
+
+    def _zoned(self, wall: pd.DatetimeIndex) -> pd.DatetimeIndex:
+        if self.zone is None:
+            return wall
+        is_first = np.ones(len(wall), dtype=bool)  # of the two hours that an autumn night has
+        return wall.tz_localize(self.zone, ambiguous=is_first, nonexistent="shift_forward")
+
+
+def check_unique(index: pd.Index, name: str) -> None:
+    """Refuse a time that stands there twice."""
+    if not index.is_unique:
+        raise ValueError(
+            f"{name} must have an index without repetitions, found "
+            f"{index[index.duplicated()][0]} twice"
+        )
+
+
+def as_horizon(fh: Any) -> Any:
+    """A horizon as sktime takes it: times in a list become an index, which keeps no frequency."""
+    times = (datetime.date, pd.Timestamp, pd.Period)
+    if isinstance(fh, times):
+        fh = [fh]
+    if isinstance(fh, (list, tuple, np.ndarray)) and len(fh) and isinstance(fh[0], times):
+        fh = pd.Index(fh)
+    if isinstance(fh, pd.DatetimeIndex):
+        # sktime would compare its frequency with that of the cutoff
+        fh = pd.DatetimeIndex(fh, freq=None)
+    return fh
+
+
+def _kind(index: pd.Index, name: str) -> str:
+    if isinstance(index, pd.DatetimeIndex):
+        return "time stamps"
+    if isinstance(index, pd.PeriodIndex):
+        return "periods"
+    if pd.api.types.is_integer_dtype(index):
+        return "integers"
+    first = f", the first {index[0]!r}" if len(index) else ""
+    raise ValueError(
+        f"{name} must be indexed by integers, periods or time stamps; found {index.dtype}{first}. "
+        f"Add durations to a date, {_NUMBER}"
+    )
+
+
+def _check_counting(index: pd.Index) -> None:
+    """Refuse integers of a larger step than sktime's horizons have, which is 1."""
+    step = int(np.diff(index).min()) if len(index) > 1 else 1
+    if step > 1:
+        raise ValueError(
+            f"y must have an integer index that counts by 1, as horizons do; found one that counts "
+            f"by {step}. Use y.reset_index(drop=True)"
+        )
+
+
+def _inferred(index: pd.DatetimeIndex) -> pd.DateOffset:
+    """The frequency of time stamps that do not carry one: the coarsest that holds them all."""
+    message = "y must have a DatetimeIndex with a frequency, or horizons have no meaning; found"
+    if len(index) < 3:
+        raise ValueError(
+            f"{message} {len(index)} time stamps, too few to tell, the last {index[-1]}. Use "
+            f"y.asfreq(...) or a PeriodIndex, {_NUMBER}"
+        )
+    wall = Calendar("time stamps", pd.offsets.Day(), index.tz, _clock(index))._wall(index)
+    if wall.is_unique and wall.is_monotonic_increasing:
+        frequency = pd.infer_freq(wall) or _of_pieces(wall)
+        if frequency is not None and not _is_short(frequency):
+            return frequency
+    # hours and less go on evenly where the clocks are changed
+    instants = index if index.tz is None else index.tz_convert("UTC")
+    frequency = pd.infer_freq(instants) or _of_pieces(instants)
+    if frequency is None:
+        step = pd.Series(np.diff(index))
+        odd = index[1 + int((step != step.mode()[0]).to_numpy().argmax())]
+        raise ValueError(
+            f"{message} irregular time stamps, such as {odd}. Use y.asfreq(...), a PeriodIndex, "
+            f"{_NUMBER}"
+        )
+    return pd.tseries.frequencies.to_offset(frequency)
+
+
+def _clock(index: pd.DatetimeIndex) -> pd.Timedelta:
+    """The time of day that most rows have by the clock of their zone."""
+    wall = index.tz_localize(None)
+    return pd.Series(wall - wall.normalize()).mode()[0]
+
+
+def _is_short(frequency: Any) -> bool:
+    return Calendar("time stamps", pd.tseries.frequencies.to_offset(frequency))._is_tick
+
+
+def _of_pieces(index: pd.DatetimeIndex) -> pd.DateOffset | None:
+    """The coarsest frequency that holds all times: that of a long piece, or one not inferred."""
+    step = pd.Series(index[1:] - index[:-1])
+    edges = np.flatnonzero(step > 1.5 * step.median()) + 1
+    pieces = [index[first:stop] for first, stop in pairwise([0, *edges, len(index)])]
+    longest = max(pieces, key=len)
+    names = [pd.infer_freq(longest)] if len(longest) >= 3 else []
+    found: dict[pd.DateOffset, int] = {}
+    for name in [*names, *_NOT_INFERRED]:
+        if name is None:
+            continue
+        calendar = Calendar("time stamps", pd.tseries.frequencies.to_offset(name), index.tz)
+        if not calendar.holds(index):
+            continue
+        steps = np.diff(calendar.steps(index[0], index))
+        multiple = int(np.gcd.reduce(steps)) * calendar.frequency.n
+        offset = calendar.frequency.base * multiple
+        found[offset] = int(steps.sum() // np.gcd.reduce(steps))
+    return min(found, key=found.__getitem__) if found else None

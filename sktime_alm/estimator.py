@@ -1,0 +1,579 @@
+"""From the rows of a series to what forecasts them: penalties, starts, ensembles, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sktime_alm.fitted import Fitted, combined_spread, last_states
+from sktime_alm.inputs import InputLayout, Rows, Series, Standardizer, change_units, full_rows
+from sktime_alm.intervals import (
+    MAX_STEPS,
+    MIN_ERRORS,
+    Errors,
+    Posterior,
+    Situation,
+    as_independent,
+    as_new_errors,
+    effective_parameters,
+    forecast_errors,
+    path_variances,
+    situations,
+    stretch_factors,
+)
+from sktime_alm.model import COMBINATIONS, Model, bounds_of, extent_of
+from sktime_alm.penalties import (
+    NETWORK_ORIGINS,
+    SKIP_ORIGINS,
+    Losses,
+    Origin,
+    Penalties,
+    ValidationModel,
+    choose_alpha,
+    choose_skip_alpha,
+    is_enough,
+    make_origins,
+    ridge,
+)
+from sktime_alm.progress import Progress
+from sktime_alm.solver import (
+    ALMResult,
+    ALMSettings,
+    ElmanParameters,
+    ElmanProblem,
+    Regularization,
+    SafeguardedSettings,
+    Status,
+    solve,
+    train,
+)
+from sktime_alm.solver._typing import Array, BoolArray
+from sktime_alm.solver.activations import Activation
+from sktime_alm.solver.multistart import seed_sequence
+from sktime_alm.solver.network import rollout
+
+Method = SafeguardedSettings | ALMSettings
+# where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more
+_LIGHT_SKIP_PENALTY = 1e-4
+# the steps at which paths are held against errors, and the rows and paths this is done with
+_N_STRETCHED, _N_SAMPLED, _N_PATHS = 24, 5, 200
+# errors of so many forecasts from each origin say how wide intervals are
+_N_CALIBRATED = 400
+# a path is for comparison: its fits need not be as exact as the last one
+_PATH_ITERATIONS = 5
+# a descent alone, without what the default method does at its end to gain a little more
+_PLAIN = {"polish": False, "active_set": False, "n_relaxations": 0}
+# an update by a smaller share of the rows goes on for so many outer iterations at most: the
+# networks hardly change, and the next one goes on from there
+_SMALL_UPDATE, _BRIEF_ITERATIONS = 0.1, 3
+
+
+class Trained(NamedTuple):
+    """Networks in standardised units: the best result, those that forecast, all of the starts."""
+
+    result: ALMResult
+    networks: tuple[ElmanParameters, ...]
+    drawn: tuple[ElmanParameters, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """What a panel has taught: networks in the standardised units of each series."""
+
+    layout: InputLayout
+    trained: Trained
+    penalties: Penalties
+    errors: Errors
+
+    def without_rows(self) -> Pretrained:
+        """The same without what grows with the rows of the panel, but for the errors."""
+        result = self.trained.result.without_states()
+        return replace(self, trained=self.trained._replace(result=result, drawn=()))
+
+
+@dataclass(frozen=True, eq=False)
+class Estimator:
+    """How networks are fitted; the attributes are arguments of the forecaster."""
+
+    layout: InputLayout
+    sigma: Activation
+    hidden_size: int
+    linear_skip: bool
+    alpha: float | str
+    skip_alpha: float | str
+    max_recurrence: float
+    n_init: int
+    ensemble: str | None
+    interval_method: str
+    random_state: Any
+    n_jobs: int | None
+    settings: Method
+
+    def fit(
+        self,
+        series: Series,
+        progress: Progress,
+        steps: Sequence[int] = (1,),
+        previous: Fitted | None = None,
+        n_before: int = 0,
+    ) -> Fitted:
+        """Fit to all rows of a series.
+
+        Parameters
+        ----------
+        series : Series
+        progress : Progress
+        steps : sequence of int, default=(1,)
+            The steps ahead by whose forecasts penalties are chosen.
+        previous : Fitted, optional
+            Train on from its networks, with its penalties.
+        n_before : int, default=0
+            Number of rows that it was fitted to.
+        """
+        self._check(series)
+        y_scaler, X_scaler = Standardizer.fit(series.y), Standardizer.fit(series.X)
+        rows = Rows.of(self.layout, series, y_scaler, X_scaler)
+        if previous is None:
+            penalties = self._choose_penalties(rows, steps, progress)
+            trained = self._train(rows, penalties, progress)
+        else:
+            penalties = previous.penalties
+            initial = self._in_units(previous.model, y_scaler, X_scaler)
+            continued = self._continued(self.is_brief(n_before, len(series.y)))
+            trained = continued._train(rows, penalties, progress, initial)
+        errors = self._errors(rows, trained, penalties, progress)
+        if previous is not None and previous.errors.is_validated:
+            # those of the models that chose the penalties serve on where these are kept
+            errors = _in_other_units(previous.errors, previous.model.y_scaler, y_scaler, errors)
+        return self._fitted(series, trained, penalties, errors, (y_scaler, X_scaler))
+
+    def is_brief(self, n_before: int, n_rows: int) -> bool:
+        """Whether an update brings so few rows that it trains for a few iterations only."""
+        return 1.0 - n_before / n_rows <= _SMALL_UPDATE
+
+    def fit_panel(
+        self, panel: Sequence[Series], progress: Progress, previous: Pretrained | None = None
+    ) -> Pretrained:
+        """Train on all series of a panel, each standardised by itself; or train on from before."""
+        pieces = [
+            Rows.of(self.layout, series, Standardizer.fit(series.y), Standardizer.fit(series.X))
+            for series in panel
+        ]
+        rows = Rows.stacked(pieces)
+        if rows.is_observed.sum() < 2:
+            raise ValueError(
+                f"y must have series of more than {self.layout.context} rows, which the inputs "
+                "reach back, with observed values among the others"
+            )
+        if previous is not None:
+            trained = self._train(rows, previous.penalties, progress, previous.trained.networks)
+            # the errors of the first panel's models serve on, as in an update
+            return replace(previous, trained=trained)
+        penalties = self._choose_penalties(rows, (1,), progress)
+        trained = self._train(rows, penalties, progress)
+        errors = replace(self, interval_method="bootstrap")._errors(
+            rows, trained, penalties, progress
+        )
+        return Pretrained(self.layout, trained, penalties._replace(models=()), errors)
+
+    def adopt(self, pretrained: Pretrained, series: Series) -> Fitted:
+        """The networks of a panel for a series of its own."""
+        y_scaler, X_scaler = Standardizer.fit(series.y), Standardizer.fit(series.X)
+        errors = pretrained.errors
+        if self.interval_method == "conformal":
+            rows = Rows.of(self.layout, series, y_scaler, X_scaler)
+            everywhere = np.ones(len(rows.inputs), dtype=bool)
+            # the networks have seen none of these rows
+            model = Origin(~everywhere, everywhere, 0.0), pretrained.trained.result.parameters
+            by_step = _calibrated(self._errors_by_step(rows, [model], MAX_STEPS))
+            # a short series makes do with the errors of the panel, one step ahead
+            errors = replace(errors, by_step=by_step or (errors.one_step,))
+        scalers = y_scaler, X_scaler
+        return self._fitted(series, pretrained.trained, pretrained.penalties, errors, scalers)
+
+    def _fitted(
+        self,
+        series: Series,
+        trained: Trained,
+        penalties: Penalties,
+        errors: Errors,
+        scalers: tuple[Standardizer, Standardizer],
+    ) -> Fitted:
+        y_scaler, X_scaler = scalers
+        spread = np.full(series.y.shape[1], np.nan)
+        rows = Rows.of(self.layout, series, y_scaler, X_scaler)
+        if len(trained.drawn) > 1 and len(rows.inputs):
+            spread = combined_spread([self._outputs(network, rows)[0] for network in trained.drawn])
+        extent = extent_of(y_scaler.transform(series.y))
+        model = Model(
+            self.layout,
+            self.sigma,
+            y_scaler,
+            X_scaler,
+            trained.networks,
+            self.ensemble or "mean",
+            bounds_of(extent),
+        )
+        # intervals do not depend on how often they are asked for: their seed is drawn here
+        seed = int(seed_sequence(self.random_state).generate_state(1, np.uint64)[0])
+        return Fitted(
+            model,
+            last_states(model, series),
+            trained.result,
+            penalties._replace(models=()),
+            spread * y_scaler.scale,
+            errors,
+            seed,
+            extent,
+        )
+
+    def _check(self, series: Series) -> None:
+        """Refuse too few rows."""
+        layout, n_rows = self.layout, len(series.y)
+        full, _ = full_rows(layout.context, series)
+        if len(full) < 2:
+            name = layout.longest()
+            where = " in one piece" if len(series.starts) > 1 else ""
+            raise ValueError(
+                f"y must have at least {name} + 2 = {layout.context + 2} rows{where}, found "
+                f"{n_rows}; {name} reaches {layout.context} rows back"
+            )
+        if np.isnan(series.y[full]).any(axis=1).all():
+            raise ValueError(
+                f"y must be observed in some row after the first {layout.context}, which only "
+                "serve as inputs"
+            )
+        n_needed = 3 * MIN_ERRORS
+        if self.interval_method == "conformal" and len(full) < n_needed:
+            raise ValueError(
+                f"y must have at least {layout.context + n_needed} rows for "
+                f"interval_method='conformal', which calibrates on {MIN_ERRORS} errors or more, "
+                f"found {n_rows}"
+            )
+
+    def _choose_penalties(self, rows: Rows, steps: Sequence[int], progress: Progress) -> Penalties:
+        """Replace "auto" by what forecasts best within the rows, so many steps ahead."""
+        chosen = Penalties(np.inf, np.nan)
+        origins = make_origins(SKIP_ORIGINS, rows)
+        if self.linear_skip and self.skip_alpha != "auto":
+            chosen = chosen._replace(skip_alpha=float(self.skip_alpha))
+        elif self.linear_skip and origins:
+            losses = self._losses(rows, self._validated_steps(rows, origins, steps))
+            chosen = choose_skip_alpha(rows, origins, self.hidden_size, losses)
+        elif self.linear_skip:
+            n_entries = rows.inputs.shape[1] * rows.targets.shape[1]
+            chosen = chosen._replace(skip_alpha=_LIGHT_SKIP_PENALTY * n_entries)
+        if self.alpha != "auto":
+            # the regressions say nothing about the errors of a network
+            models = chosen.models if self.alpha == np.inf else ()
+            return chosen._replace(alpha=float(self.alpha), models=models)
+        origins = make_origins(NETWORK_ORIGINS, rows)
+        if not (origins and is_enough(rows)):
+            return chosen if self.linear_skip else chosen._replace(alpha=1.0)
+        network = choose_alpha(
+            rows,
+            origins,
+            self._losses(rows, self._validated_steps(rows, origins, steps)),
+            self._path_trainer(progress),
+            lambda network, rows: self._outputs(network, rows)[1],
+            hidden_size=self.hidden_size,
+            skip_alpha=chosen.skip_alpha if self.linear_skip else None,
+            random_state=self.random_state,
+        )
+        # trained on more rows than those of the skip, its models are more like the final one
+        return network._replace(path=chosen.path + network.path)
+
+    def _path_trainer(self, progress: Progress) -> Any:
+        """What trains a validation model; an end of it is one of the whole choice."""
+        settings = _changed(self.settings, max_iter=_PATH_ITERATIONS, **_PLAIN)
+
+        def trained(
+            rows: Rows, alpha: float, skip_alpha: float, initial: ElmanParameters
+        ) -> ElmanParameters:
+            problem = ElmanProblem(
+                rows.inputs,
+                rows.targets,
+                self._penalties(rows, alpha, skip_alpha),
+                self.sigma,
+                rows.starts,
+                self.linear_skip,
+                self._max_recurrence,
+            )
+            # the regression beside it, which training compares with, is on the path already
+            result = solve(problem, _within(problem, initial), settings, progress.choosing)
+            if result.status is Status.INTERRUPTED:
+                # there is no network yet that an end would leave the user with
+                raise KeyboardInterrupt
+            return result.parameters
+
+        return trained
+
+    def _train(
+        self,
+        rows: Rows,
+        penalties: Penalties,
+        progress: Progress,
+        initial: Sequence[ElmanParameters] | None = None,
+    ) -> Trained:
+        """Train from random starts, or from networks of before."""
+        alpha, skip_alpha = penalties.alpha, penalties.skip_alpha
+        if alpha == np.inf:
+            # no penalty is without bounds: the regression alone, at which training rests
+            initial = [ridge(rows, self.hidden_size, skip_alpha if self.linear_skip else None)]
+            settings = _changed(SafeguardedSettings(), **_PLAIN)
+            plain = replace(self, settings=settings, ensemble=None)
+            return plain._train(rows, penalties._replace(alpha=1.0), progress, initial)
+        if initial is None:
+            results = [self._solve(rows, alpha, skip_alpha, progress.training)]
+        else:
+            results = []
+            for start in initial:
+                results.append(self._solve(rows, alpha, skip_alpha, progress.training, start))
+                if results[-1].status is Status.INTERRUPTED:
+                    break
+        # the last outcome of a training with a linear skip is the regression: no start
+        drawn = tuple(
+            start.parameters
+            for result in results
+            for start in (result.starts[:-1] if self.linear_skip else result.starts)
+            if start.parameters is not None
+        )
+        best = min(results, key=lambda result: result.objective)
+        best = replace(best, starts=tuple(start for result in results for start in result.starts))
+        if any(result.status is Status.INTERRUPTED for result in results):
+            best = replace(best, status=Status.INTERRUPTED)
+        return Trained(best, drawn if self.ensemble is not None else (best.parameters,), drawn)
+
+    def _solve(
+        self,
+        rows: Rows,
+        alpha: float,
+        skip_alpha: float,
+        callback: Any,
+        initial: ElmanParameters | None = None,
+    ) -> ALMResult:
+        """The one place where the solver is called."""
+        return train(
+            rows.inputs,
+            rows.targets,
+            hidden_size=self.hidden_size,
+            alpha=alpha,
+            activation=self.sigma,
+            n_init=self.n_init,
+            random_state=self.random_state,
+            n_jobs=self.n_jobs,
+            callback=callback,
+            starts=rows.starts,
+            initial=initial,
+            linear_skip=self.linear_skip,
+            skip_alpha=skip_alpha if self.linear_skip else 0.0,
+            max_recurrence=self._max_recurrence,
+            settings=self.settings,
+        )
+
+    def _penalties(self, rows: Rows, alpha: float, skip_alpha: float) -> Regularization:
+        """The penalties of these strengths."""
+        shape = rows.inputs.shape[1], self.hidden_size, rows.targets.shape[1]
+        return Regularization.scaled(
+            alpha, *shape, skip_alpha=skip_alpha if self.linear_skip else None
+        )
+
+    @property
+    def _max_recurrence(self) -> float:
+        """The bound on W, which the paper's method does not know."""
+        return np.inf if isinstance(self.settings, ALMSettings) else self.max_recurrence
+
+    def _continued(self, is_brief: bool) -> Estimator:
+        """How an update trains on.
+
+        A warm start is at rest within a few steps. At a kink a polish would take many times as
+        many, and hardly lower the objective.
+        """
+        settings = _changed(self.settings, **_PLAIN)
+        if is_brief:
+            settings = replace(settings, max_iter=min(settings.max_iter, _BRIEF_ITERATIONS))
+        return replace(self, settings=settings)
+
+    def _in_units(
+        self, before: Model, y_scaler: Standardizer, X_scaler: Standardizer
+    ) -> list[ElmanParameters]:
+        """Networks of before in the standardised units of now."""
+        inputs = (
+            self.layout.scaler(before.y_scaler, before.X_scaler),
+            self.layout.scaler(y_scaler, X_scaler),
+        )
+        outputs = before.y_scaler, y_scaler
+        return [change_units(network, inputs, outputs) for network in before.networks]
+
+    def _errors(
+        self, rows: Rows, trained: Trained, penalties: Penalties, progress: Progress
+    ) -> Errors:
+        """What the rows say about the errors of forecasts."""
+        errors = self._training_errors(rows, trained.networks, penalties)
+        if penalties.models:
+            one_step, stretch = self._validation_errors(rows, penalties.models)
+            if len(one_step) > 1:
+                errors = Errors(one_step, stretch, True, errors.posterior)
+        if self.interval_method != "conformal":
+            return errors
+        models = penalties.models or tuple(self._calibration_models(rows, penalties, progress))
+        by_step = _calibrated(self._errors_by_step(rows, models, MAX_STEPS))
+        if not by_step:
+            raise ValueError(
+                f"interval_method='conformal' needs {MIN_ERRORS} observed rows or more to "
+                "calibrate on, after those that it trains on"
+            )
+        return replace(errors, by_step=by_step)
+
+    def _training_errors(
+        self, rows: Rows, networks: Sequence[ElmanParameters], penalties: Penalties
+    ) -> Errors:
+        pairs = [self._outputs(network, rows) for network in networks]
+        n_inputs = rows.inputs.shape[1] if self.linear_skip else 0
+        ones = np.ones((len(rows.inputs), 1))
+        Z = np.hstack([pairs[0][1], rows.inputs[:, :n_inputs], ones])[rows.is_observed]
+        alpha = penalties.alpha if np.isfinite(penalties.alpha) else 1.0
+        regularization = self._penalties(rows, alpha, penalties.skip_alpha)
+        l2 = regularization.of_readout(self.hidden_size, n_inputs)
+        outputs = COMBINATIONS[self.ensemble or "mean"]([pair[0] for pair in pairs], axis=0)
+        targets = rows.targets[rows.is_observed]
+        errors = targets - outputs[rows.is_observed]
+        one_step = as_new_errors(errors, effective_parameters(Z, l2))
+        posterior = Posterior.of(Z, l2, errors, targets)
+        stretch = np.ones((1, targets.shape[1]))
+        return Errors(one_step, stretch, False, posterior if posterior.share > 0.0 else None)
+
+    def _validation_errors(
+        self, rows: Rows, models: Sequence[ValidationModel]
+    ) -> tuple[Array, Array]:
+        """Errors one step ahead; how much more than paths made with them further ones spread."""
+        of_origins = [
+            (rows.targets - self._outputs(network, rows)[0])[origin.following]
+            for origin, network in models
+        ]
+        errors = np.concatenate(of_origins)
+        errors -= errors.mean(axis=0)
+        if self.layout.memory == 0:
+            # forecasts do not enter the inputs: any number of steps ahead the errors are these
+            return errors, np.ones((1, errors.shape[1]))
+        variances = [
+            variance
+            for model in models
+            for variance in path_variances(
+                *self._situations(model, rows, _N_STRETCHED, _N_SAMPLED), errors, _N_PATHS
+            )
+        ]
+        return errors, stretch_factors(self._errors_by_step(rows, models, _N_STRETCHED), variances)
+
+    def _calibration_models(
+        self, rows: Rows, penalties: Penalties, progress: Progress
+    ) -> Iterator[ValidationModel]:
+        """Models trained alike on the rows before some of them."""
+        alone = replace(self, n_init=1, ensemble=None)
+        for origin in make_origins(NETWORK_ORIGINS, rows):
+            raised = Penalties(penalties.alpha / origin.share, penalties.skip_alpha / origin.share)
+            trained = alone._train(rows.among(origin.kept), raised, progress.quietly())
+            yield origin, trained.result.parameters
+
+    def _errors_by_step(
+        self, rows: Rows, models: Sequence[ValidationModel], n_steps: int
+    ) -> list[Array]:
+        """Errors of each number of steps ahead, of forecasts from the rows after an origin."""
+        errors = [
+            forecast_errors(*self._situations(model, rows, n_steps, _N_CALIBRATED), n_steps)
+            for model in models
+        ]
+        return [np.concatenate(of_step) for of_step in zip(*errors, strict=True)]
+
+    def _situations(
+        self, validation: ValidationModel, rows: Rows, n_steps: int, n_sampled: int | None = None
+    ) -> tuple[Model, Iterator[Situation]]:
+        """Those of the rows after an origin, or of some of them, and the network as a model."""
+        origin, network = validation
+        first = np.flatnonzero(origin.following & self._has_lags(rows))
+        if n_sampled is not None:
+            first = first[:: max(len(first) // n_sampled, 1)]
+        n_outputs = rows.targets.shape[1]
+        units = Standardizer.identity(n_outputs), Standardizer.identity(0)
+        bounds = bounds_of(rows.targets)
+        model = Model(self.layout, self.sigma, *units, (network,), "mean", bounds)
+        states = model.states(rows.inputs, rows.starts)
+        exogenous = rows.inputs[:, self.layout.n_from_y(n_outputs) :]
+        return model, situations(
+            model, states, rows.targets, exogenous, rows.starts, first, n_steps
+        )
+
+    def _outputs(self, network: ElmanParameters, rows: Rows) -> tuple[Array, Array]:
+        h = rollout(network, self.sigma, rows.inputs, rows.starts)[1]
+        return network.outputs(h, rows.inputs), h
+
+    def _has_lags(self, rows: Rows) -> BoolArray:
+        """Whether all lags of a row, and the state before it, come from the rows."""
+        return np.asarray(rows.place >= max(self.layout.memory, 1))
+
+    def _validated_steps(
+        self, rows: Rows, origins: Sequence[Origin], steps: Sequence[int]
+    ) -> tuple[int, ...]:
+        """The steps that some forecast within the rows can be held to; 1 if there are none."""
+        if self.layout.memory == 0:
+            # without y among the inputs the errors so many steps ahead are those of one step
+            return (1,)
+        is_first = self._has_lags(rows) & np.any([o.following for o in origins], axis=0)
+        place, observed = rows.place, np.flatnonzero(rows.is_observed)
+
+        def can_be(step: int) -> bool:
+            last = observed[place[observed] >= step - 1]
+            return bool(is_first[last - (step - 1)].any())
+
+        return tuple(step for step in steps if can_be(step)) or (1,)
+
+    def _losses(self, rows: Rows, steps: Sequence[int]) -> Losses:
+        """Squared errors of a model's forecasts of the rows after its origin, so far ahead."""
+
+        def one_step(model: ValidationModel) -> Array:
+            origin, network = model
+            # a network that runs away is as bad as can be, not an error
+            with np.errstate(all="ignore"):
+                errors = (rows.targets - self._outputs(network, rows)[0])[origin.following]
+                return np.nan_to_num((errors**2).mean(axis=1), nan=np.inf)
+
+        def several_steps(model: ValidationModel) -> Array:
+            errors = self._errors_by_step(rows, [model], max(steps))
+            return np.concatenate([(errors[step - 1] ** 2).mean(axis=1) for step in steps])
+
+        return one_step if tuple(steps) == (1,) else several_steps
+
+
+def _within(problem: ElmanProblem, network: ElmanParameters) -> ElmanParameters:
+    """The network with its recurrence within the bound of the problem, which rounding may miss."""
+    return ElmanParameters.from_layers(
+        problem.contraction.nearest(network.hidden_layer), network.readout
+    )
+
+
+def _changed(
+    settings: SafeguardedSettings | ALMSettings, **changes: Any
+) -> SafeguardedSettings | ALMSettings:
+    """Other settings, as far as the method has them."""
+    known = {item.name for item in fields(settings)}
+    return replace(settings, **{name: value for name, value in changes.items() if name in known})
+
+
+def _calibrated(errors: Sequence[Array]) -> tuple[Array, ...]:
+    """The errors of the first steps, as long as there are enough of them."""
+    enough = takewhile(lambda of_step: len(of_step) >= MIN_ERRORS, errors)
+    return tuple(as_independent(of_step, step) for step, of_step in enumerate(enough, start=1))
+
+
+def _in_other_units(
+    errors: Errors, before: Standardizer, after: Standardizer, new: Errors
+) -> Errors:
+    """Errors of before in the standardised units of now; those by step are collected anew."""
+    factor = before.scale / after.scale
+    return replace(
+        errors, one_step=errors.one_step * factor, by_step=new.by_step, posterior=new.posterior
+    )

@@ -1,0 +1,222 @@
+"""What a fit leaves behind, and what it says about rows: forecasts, states, outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sktime_alm.inputs import Series, full_rows
+from sktime_alm.intervals import Errors, Situation, spread
+from sktime_alm.model import Model, bounds_of, extent_of
+from sktime_alm.penalties import Penalties
+from sktime_alm.solver import ALMResult
+from sktime_alm.solver._typing import Array, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Networks with all that their forecasts need.
+
+    Attributes
+    ----------
+    model : Model
+        The networks that forecast, and the scalers.
+    states : tuple of arrays of shape (r,)
+        The hidden state of each network after the last row.
+    result : ALMResult
+        That of the best network.
+    penalties : Penalties
+    seed_spread : array of shape (m,)
+        How much the starts differ, in units of y; NaN with a single one.
+    errors : Errors
+    seed : int
+        Of the simulated paths.
+    extent : array of shape (2, m)
+        The least and the largest value of y seen, standardised.
+    """
+
+    model: Model
+    states: tuple[Array, ...]
+    result: ALMResult
+    penalties: Penalties
+    seed_spread: Array
+    errors: Errors
+    seed: int
+    extent: Array
+
+    def advanced(self, series: Series, n_before: int) -> Fitted:
+        """The same after more rows, those from ``n_before`` on: the weights stay as they are."""
+        # not of all rows: those before may be left out of a file
+        seen = np.vstack([self.extent, self.model.y_scaler.transform(series.y[n_before:])])
+        extent = extent_of(seen)
+        model = replace(self.model, bounds=bounds_of(extent))
+        states = self._states_after_new(series, n_before)
+        return replace(self, model=model, states=states, extent=extent)
+
+    def forecasts(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
+        """Fitted values of rows, then forecasts so many steps ahead, in units of y.
+
+        Parameters
+        ----------
+        series : Series
+            The rows seen.
+        rows : array of int
+            Rows whose fitted values are asked for.
+        steps : array of int
+            Steps after the present, above 0.
+        X : array of shape (max(steps), n)
+            X of the steps ahead.
+
+        Returns
+        -------
+        array of shape (n_rows + n_steps, m)
+        """
+        values = np.empty((len(rows) + len(steps), series.y.shape[1]))
+        if len(rows):
+            values[: len(rows)] = self._fitted_values(series)[rows]
+        if len(steps):
+            found = self._situation(series, X)
+            forecasts = self.model.forecast(found.states, found.past, found.exogenous)
+            _check_finite(forecasts[None])
+            values[len(rows) :] = forecasts[steps - 1]
+        return self.model.y_scaler.inverse_transform(values)
+
+    def outcomes(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> list[Array]:
+        """For each of the times of :meth:`forecasts` a sample of y, of shape (n, m)."""
+        scale, errors = self.model.y_scaler.scale, self.errors
+        point = self.forecasts(series, rows, steps if errors.by_step else steps[:0], X)
+        samples = [value + scale * self._errors_of_fitted() for value in point[: len(rows)]]
+        if errors.by_step:
+            self._check_calibrated(int(steps.max(initial=1)))
+            pairs = zip(steps, point[len(rows) :], strict=True)
+            return samples + [value + scale * errors.by_step[step - 1] for step, value in pairs]
+        return samples + ([*np.swapaxes(self.paths(series, steps, X), 0, 1)] if len(steps) else [])
+
+    def paths(self, series: Series, steps: IntArray, X: Array) -> Array:
+        """Simulated paths at so many steps ahead, of shape (n_paths, n_steps, m)."""
+        paths = spread(self.model, self.errors, self._situation(series, X), self.seed)
+        _check_finite(paths)
+        return self.model.y_scaler.inverse_transform(paths[:, steps - 1])
+
+    def covariances(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
+        """Covariances between the times of :meth:`forecasts`, of shape (k, m k).
+
+        Those of the first output with all times come first. Errors of fitted values are taken to
+        be independent.
+        """
+        if self.errors.by_step:
+            raise NotImplementedError(
+                "cov must be False with interval_method='conformal', which knows the errors of "
+                "each time by themselves"
+            )
+        n_rows, n_outputs = len(rows), series.y.shape[1]
+        variance = (self.model.y_scaler.scale * self._errors_of_fitted()).var(axis=0)
+        values = np.zeros((n_outputs, n_rows + len(steps), n_rows + len(steps)))
+        for output in range(n_outputs):
+            np.fill_diagonal(values[output, :n_rows, :n_rows], variance[output])
+        if len(steps):
+            paths = self.paths(series, steps, X)
+            for output in range(n_outputs):
+                ahead = np.cov(paths[:, :, output], rowvar=False, ddof=0)
+                values[output, n_rows:, n_rows:] = ahead
+        return np.hstack(list(values))
+
+    def without_rows(self) -> Fitted:
+        """The same without what grows with the rows, but for the errors."""
+        penalties = self.penalties._replace(models=())
+        return replace(self, result=self.result.without_states(), penalties=penalties)
+
+    def _errors_of_fitted(self) -> Array:
+        """Errors of one step ahead: a sample, of Student's distribution where rows were few."""
+        errors = self.errors
+        if errors.posterior is None or errors.posterior.share < 0.5 or errors.by_step:
+            return errors.by_step[0] if errors.by_step else errors.one_step
+        return errors.posterior.draw(self.model.networks, 1, self.seed, 2000)[1][:, 0]
+
+    def _situation(self, series: Series, X: Array) -> Situation:
+        """What forecasts from the present on start from."""
+        start = max(start for start in series.starts if start <= series.present)
+        known = slice(
+            max(series.present + 1 - self.model.layout.context, start), series.present + 1
+        )
+        past = self.model.y_scaler.transform(series.y[start : series.present + 1])
+        of_X = self.model.X_scaler.transform(np.vstack([series.X[known], X]))
+        exogenous = self.model.layout.exogenous(of_X)[len(of_X) - len(X) :]
+        return Situation(self._states_after_present(series), past, exogenous, past[:0])
+
+    def _fitted_values(self, series: Series) -> Array:
+        """Forecasts of the rows seen, one step ahead each, standardised."""
+        check_complete(series, "an in-sample prediction")
+        inputs = self.model.inputs(series.y, series.X, series.starts)
+        outputs = self.model.outputs(inputs, all_states(self.model, series))
+        return np.clip(self.model.combined(outputs), *self.model.bounds)
+
+    def _states_after_present(self, series: Series) -> list[Array]:
+        origin = series.present
+        start = max(start for start in series.starts if start <= origin)
+        if origin + 1 == start + self.model.layout.context:
+            # they start anew at the first full row
+            return [np.zeros_like(state) for state in self.states]
+        if origin == len(series.y) - 1:
+            return list(self.states)
+        check_complete(series, "a prediction from an earlier cutoff")
+        return [states[origin] for states in all_states(self.model, series)]
+
+    def _states_after_new(self, series: Series, n_before: int) -> tuple[Array, ...]:
+        """Hidden states after the rows from ``n_before`` on, which follow the present ones."""
+        context, start = self.model.layout.context, series.starts[-1]
+        if start + context >= n_before:
+            # they start anew within these rows
+            return last_states(self.model, series)
+        first = n_before - context
+        # a value missing before the new rows is stood in for by one that may lie further back
+        y = series.y[start if np.isnan(series.y[first:n_before]).any() else first :]
+        inputs = self.model.inputs(y, series.X[len(series.y) - len(y) :], (0,))
+        inputs = inputs[n_before - (len(series.y) - len(y)) :]
+        return tuple(states[-1] for states in self.model.states(inputs, (0,), self.states))
+
+    def _check_calibrated(self, step: int) -> None:
+        n_steps = len(self.errors.by_step)
+        if step > n_steps:
+            raise ValueError(
+                f"fh must reach at most {n_steps} steps ahead for quantiles with "
+                f"interval_method='conformal', which calibrated no more; found a step of {step}"
+            )
+
+
+def all_states(model: Model, series: Series) -> list[Array]:
+    """Hidden states of the rows seen; they start anew at the first full row of a sequence."""
+    full, first = full_rows(model.layout.context, series)
+    inputs = model.inputs(series.y, series.X, series.starts)
+    return model.states(inputs, sorted({*series.starts, *full[list(first)].tolist()}))
+
+
+def last_states(model: Model, series: Series) -> tuple[Array, ...]:
+    """Hidden states after the last row."""
+    return tuple(states[-1] for states in all_states(model, series))
+
+
+def check_complete(series: Series, purpose: str) -> None:
+    """Refuse what needs the rows trained on, where they were left out of a file."""
+    if not series.is_complete:
+        raise ValueError(
+            f"{purpose} needs the training rows, which this forecaster was saved without; "
+            "use save(..., training_rows=True)"
+        )
+
+
+def _check_finite(paths: Array) -> None:
+    is_finite = np.isfinite(paths)
+    if not is_finite.all():
+        step = int(np.argmin(is_finite.all(axis=(0, 2)))) + 1
+        raise ValueError(
+            f"the forecasts overflow at step {step} of fh: the trained recurrence is unstable; fit "
+            "with the default method, a smaller max_recurrence or a larger alpha"
+        )
+
+
+def combined_spread(networks: Sequence[Array]) -> Array:
+    """The root mean square of the deviations between outputs of several networks."""
+    return np.sqrt(np.mean(np.var(networks, axis=0), axis=0))

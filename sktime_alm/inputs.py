@@ -1,0 +1,472 @@
+"""Between series and network: scalers, and the network's inputs from y and X."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from sktime_alm.solver._typing import Array, BoolArray, IntArray
+from sktime_alm.solver._validation import check_count, check_counts
+from sktime_alm.solver.activations import Activation
+from sktime_alm.solver.network import ElmanParameters, simulate
+
+_KIND = "an integer or a sequence of integers"
+
+
+class Series(NamedTuple):
+    """The rows of a series, in original units.
+
+    Attributes
+    ----------
+    y : array of shape (T, m)
+        NaN where missing.
+    X : array of shape (T, n)
+    starts : tuple of int
+        First rows of the sequences of consecutive times.
+    present : int
+        The row that forecasts go on from.
+    is_complete : bool
+        Whether all rows trained on are here.
+    """
+
+    y: Array
+    X: Array
+    starts: tuple[int, ...]
+    present: int
+    is_complete: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Standardizer:
+    """Columns to mean 0 and standard deviation 1; a constant column is only centred.
+
+    Attributes
+    ----------
+    mean, scale : arrays of shape (n_columns,)
+    """
+
+    mean: Array
+    scale: Array
+
+    @classmethod
+    def fit(cls, values: Array) -> Standardizer:
+        """Means and standard deviations of the columns, NaN left out."""
+        # through the largest value, so that squares neither overflow nor vanish
+        size = np.nanmax(np.abs(values), axis=0, initial=np.finfo(float).tiny)
+        relative = values / size
+        mean, scale = np.nanmean(relative, axis=0), np.nanstd(relative, axis=0)
+        # rounding leaves a constant column a deviation of a few units in the last place
+        is_constant = scale <= 1e-13
+        return cls(mean * size, np.where(is_constant, 1.0, scale * size))
+
+    @classmethod
+    def identity(cls, n_columns: int) -> Standardizer:
+        """Leaves values as they are."""
+        return cls(np.zeros(n_columns), np.ones(n_columns))
+
+    def transform(self, values: Array) -> Array:
+        """Original units to standard ones."""
+        return (values - self.mean) / self.scale
+
+    def inverse_transform(self, values: Array) -> Array:
+        """Standard units to original ones."""
+        return values * self.scale + self.mean
+
+
+class Term(NamedTuple):
+    """An input made of X: the mean of a column over the lags from ``first`` to ``last``."""
+
+    column: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class InputLayout:
+    """Which values are inputs of the network at a time t, in the order of its columns.
+
+    Attributes
+    ----------
+    lags : tuple of int
+        y of t - lag, for each lag.
+    windows : tuple of int
+        Averages of the last values of y before t, for each number of values.
+    terms : tuple of Term
+        What X contributes; lag 0 is X of t itself.
+    n_exogenous : int
+        Number of columns of X.
+    """
+
+    lags: tuple[int, ...]
+    windows: tuple[int, ...]
+    terms: tuple[Term, ...] = ()
+    n_exogenous: int = 0
+
+    @classmethod
+    def from_arguments(
+        cls, lags: Any, window_means: Any, exog_lags: Any, columns: Sequence[Any] = ()
+    ) -> InputLayout:
+        """From the arguments of the forecaster; an error names the one that is wrong.
+
+        ``columns`` are those of X. For y an integer k means the lags 1 to k, and for X too; 0 is
+        X of the time itself.
+        """
+        columns = list(columns)
+        by_column = window_means if isinstance(window_means, Mapping) else {}
+        windows = by_column.get("y", ()) if by_column else window_means
+        windows_of_X = {name: of for name, of in by_column.items() if name != "y"}
+        _check_names(windows_of_X, columns, "window_means")
+        layout = cls(
+            _counted(lags, "lags", 1),
+            check_counts(() if windows is None else windows, "window_means", 1),
+            (
+                *_lag_terms(exog_lags, columns, windows_of_X),
+                *(
+                    Term(columns.index(name), 1, window)
+                    for name, of_column in windows_of_X.items()
+                    for window in check_counts(of_column, "window_means", 1)
+                ),
+            ),
+            len(columns),
+        )
+        if exog_lags is not None and not columns:
+            raise ValueError(f"exog_lags={exog_lags!r} are lags of X, but fit was passed no X")
+        if columns and not layout.terms:
+            raise ValueError("exog_lags must hold at least one lag; pass no X to fit to use none")
+        if not columns and layout.memory == 0:
+            raise ValueError(
+                f"lags={lags!r} leaves the network without inputs; pass X, or use lags or "
+                "window_means"
+            )
+        return layout
+
+    @property
+    def memory(self) -> int:
+        """Number of last values of y that the inputs of a time depend on."""
+        return max((*self.lags, *self.windows), default=0)
+
+    @property
+    def context(self) -> int:
+        """Number of rows before a time that its inputs are made of."""
+        return max(self.memory, max((term.last for term in self.terms), default=0))
+
+    @property
+    def reach(self) -> IntArray:
+        """The smallest lag of each column of X; very large where it is no input."""
+        reach = np.full(self.n_exogenous, np.iinfo(np.int32).max)
+        for term in self.terms:
+            reach[term.column] = min(reach[term.column], term.first)
+        return reach
+
+    def longest(self) -> str:
+        """The argument whose inputs reach back furthest."""
+        reach = {
+            "lags": max(self.lags, default=0),
+            "window_means": max(self.windows, default=0),
+            "exog_lags": max((term.last for term in self.terms), default=0),
+        }
+        return max(reach, key=reach.__getitem__)
+
+    def scaler(self, y: Standardizer, X: Standardizer) -> Standardizer:
+        """Scaler of the inputs: an average of standardised values needs none of its own."""
+        of_y, columns = len(self.lags + self.windows), [term.column for term in self.terms]
+        return Standardizer(
+            np.concatenate([np.tile(y.mean, of_y), X.mean[columns]]),
+            np.concatenate([np.tile(y.scale, of_y), X.scale[columns]]),
+        )
+
+    def rows(self, y: Array, X: Array, starts: Sequence[int] = (0,)) -> Array:
+        """Inputs of each row, with zeros in place of what came before its sequence.
+
+        Parameters
+        ----------
+        y : array of shape (T, m)
+            The last value before a missing one stands in for it, and 0 where there is none.
+        X : array of shape (T, n)
+        starts : sequence of int, default=(0,)
+            First rows of the sequences of consecutive times.
+
+        Returns
+        -------
+        array of shape (T, (n_lags + n_windows) m + n_terms)
+        """
+        y, pieces = carried_forward(y, starts), []
+        for start, stop in pairwise([*starts, len(y)]):
+            means = [trailing_mean(y[start:stop], window) for window in self.windows]
+            pieces.append(np.hstack([lag_matrix(y[start:stop], self.lags), *means]))
+        return np.hstack([np.vstack(pieces), self.exogenous(X, starts)])
+
+    def exogenous(self, X: Array, starts: Sequence[int] = (0,)) -> Array:
+        """The part of :meth:`rows` that is made of X, of shape (T, n_terms)."""
+        inputs = np.zeros((len(X), len(self.terms)))
+        for start, stop in pairwise([*starts, len(X)]):
+            for k, (column, first, last) in enumerate(self.terms):
+                values = X[start:stop, column : column + 1]
+                lagged = values
+                if last > first:
+                    # the mean of the lags 1 to last
+                    lagged = trailing_mean(values, last)
+                elif last > 0:
+                    lagged = lag_matrix(values, (last,))
+                inputs[start:stop, k] = lagged[:, 0]
+        return inputs
+
+    def n_from_y(self, n_outputs: int) -> int:
+        """Number of inputs that are made of y, the first ones."""
+        return (len(self.lags) + len(self.windows)) * n_outputs
+
+    def simulate(
+        self,
+        parameters: ElmanParameters,
+        sigma: Activation,
+        state: Array,
+        y: Array,
+        X: Array,
+        noise: Array,
+        bounds: Array | None = None,
+    ) -> Array:
+        """Paths of the network after the rows of y, run on its own outputs with noise.
+
+        Parameters
+        ----------
+        parameters : ElmanParameters
+        sigma : Activation
+        state : array of shape (r,)
+            Hidden state after the last row of y.
+        y : array of shape (T, m)
+            The last ``memory`` rows count; what stands in for others is as in :meth:`rows`.
+        X : array of shape (n_steps, n_terms)
+            Exogenous inputs of each step, as in :meth:`rows`.
+        noise : array of shape (n_paths, n_steps, m)
+            Added to the outputs.
+        bounds : array of shape (2, m), optional
+            Where the noisy outputs are cut off.
+
+        Returns
+        -------
+        array of shape (n_paths, n_steps, m)
+        """
+        m = y.shape[1]
+        recent = np.zeros((self.memory, m))
+        newest_first = carried_forward(y)[::-1][: self.memory]
+        recent[: len(newest_first)] = newest_first
+        # inputs from y are a linear map of its last values: run on these, with V times the map
+        of_recent = np.kron(self._map_from_recent(), np.eye(m))
+
+        def on_recent(weights: Array) -> Array:
+            of_y, of_x = np.split(weights, [len(of_recent)], axis=1)
+            return np.hstack([of_y @ of_recent, of_x])
+
+        V, D = on_recent(parameters.V), parameters.D
+        on_values = replace(parameters, V=V, D=None if D is None else on_recent(D))
+        return simulate(on_values, sigma, state, recent, X, noise, bounds)
+
+    def _map_from_recent(self) -> Array:
+        """The inputs from y as rows of weights of its last values, newest first."""
+        weights = np.zeros((len(self.lags + self.windows), self.memory))
+        for row, lag in enumerate(self.lags):
+            weights[row, lag - 1] = 1.0
+        for row, window in enumerate(self.windows, start=len(self.lags)):
+            weights[row, :window] = 1.0 / window
+        return weights
+
+
+def _counted(value: Any, name: str, first: int) -> tuple[int, ...]:
+    """Lags as they are passed: all up to an integer, or exactly those of a sequence."""
+    if isinstance(value, Integral):
+        count = check_count(value, name, minimum=0)
+        return (0,) if count == 0 and first == 0 else tuple(range(1, count + 1))
+    return check_counts(value, name, first, _KIND)
+
+
+def _check_names(by_column: Mapping[Any, Any], columns: Sequence[Any], name: str) -> None:
+    unknown = [column for column in by_column if column not in columns]
+    if unknown:
+        raise ValueError(f"{name} must name columns of X, {list(columns)}; found {unknown}")
+
+
+def _lag_terms(exog_lags: Any, columns: Sequence[Any], windows: Mapping[Any, Any]) -> list[Term]:
+    """The lags of X: those of all columns at one lag, then at the next; or column by column."""
+    if not isinstance(exog_lags, Mapping):
+        lags = (0,) if exog_lags is None else _counted(exog_lags, "exog_lags", 0)
+        if exog_lags is not None and not lags and not windows:
+            raise ValueError("exog_lags must hold at least one lag; pass no X to fit to use none")
+        return [Term(column, lag, lag) for lag in lags for column in range(len(columns))]
+    _check_names(exog_lags, columns, "exog_lags")
+    unnamed = [name for name in columns if name not in exog_lags and name not in windows]
+    if unnamed:
+        raise ValueError(
+            f"exog_lags must name every column of X; {unnamed} are missing. Use [] for a column "
+            "that is no input"
+        )
+    return [
+        Term(columns.index(name), lag, lag)
+        for name, lags in exog_lags.items()
+        for lag in _counted(lags, "exog_lags", 0)
+    ]
+
+
+class Rows(NamedTuple):
+    """What networks are trained on: sequences of standardised rows laid end to end.
+
+    Attributes
+    ----------
+    inputs : array of shape (T, n)
+    targets : array of shape (T, m)
+        NaN where missing.
+    starts : tuple of int
+        First rows of the sequences.
+    position : array of shape (T,)
+        The place of a row in its series, from above 0 to 1.
+    previous : array of shape (T, m)
+        The last targets seen before the row; NaN if there are none.
+    """
+
+    inputs: Array
+    targets: Array
+    starts: tuple[int, ...]
+    position: Array
+    previous: Array
+
+    @classmethod
+    def of(
+        cls, layout: InputLayout, series: Series, y_scaler: Standardizer, X_scaler: Standardizer
+    ) -> Rows:
+        """The rows of a series that have all their inputs."""
+        targets, X = y_scaler.transform(series.y), X_scaler.transform(series.X)
+        inputs = layout.rows(targets, X, series.starts)
+        # the first rows lack lags, and would teach the network that y begins at its mean
+        full, first = full_rows(layout.context, series)
+        position = np.arange(1, len(full) + 1) / max(len(full), 1)
+        last_seen = carried_forward(targets, series.starts)
+        previous = np.vstack([np.full(targets.shape[1], np.nan), last_seen])[full]
+        return cls(inputs[full], targets[full], first, position, previous)
+
+    @classmethod
+    def stacked(cls, pieces: Sequence[Rows]) -> Rows:
+        """The rows of several series."""
+        offsets = np.cumsum([0, *(len(piece.inputs) for piece in pieces[:-1])])
+        starts = [
+            int(offset) + start
+            for offset, piece in zip(offsets, pieces, strict=True)
+            for start in piece.starts
+        ]
+        inputs, targets, _, position, previous = zip(*pieces, strict=True)
+        arrays = np.vstack(inputs), np.vstack(targets)
+        return cls(*arrays, tuple(starts), np.concatenate(position), np.vstack(previous))
+
+    @property
+    def is_observed(self) -> BoolArray:
+        """Whether no target of a row is missing."""
+        return np.asarray(~np.isnan(self.targets).any(axis=1))
+
+    @property
+    def place(self) -> IntArray:
+        """Number of rows before a row in its sequence."""
+        row = np.arange(len(self.inputs))
+        sequence = np.searchsorted(self.starts, row, side="right") - 1
+        return np.asarray(row - np.asarray(self.starts)[sequence])
+
+    def among(self, kept: BoolArray) -> Rows:
+        """Some of the rows, which begin a sequence if its first row is among them."""
+        is_start = np.zeros(len(kept), dtype=bool)
+        is_start[list(self.starts)] = True
+        starts = tuple(int(row) for row in np.flatnonzero(is_start[kept]))
+        inputs, targets, _, position, previous = self
+        return Rows(inputs[kept], targets[kept], starts, position[kept], previous[kept])
+
+
+def full_rows(context: int, series: Series) -> tuple[IntArray, tuple[int, ...]]:
+    """The rows that have all their inputs, and the first of each sequence among them."""
+    sequences = [
+        np.arange(start + context, stop)
+        for start, stop in pairwise([*series.starts, len(series.y)])
+        if start + context < stop
+    ]
+    first = np.cumsum([0, *(len(sequence) for sequence in sequences)])[:-1]
+    return np.concatenate([np.empty(0, int), *sequences]), tuple(int(row) for row in first)
+
+
+def carried_forward(values: Array, starts: Sequence[int] = (0,)) -> Array:
+    """The last value of its sequence before a missing one (NaN) in its place, 0 if there is none.
+
+    Parameters
+    ----------
+    values : array of shape (T, m)
+    starts : sequence of int, default=(0,)
+        First rows of the sequences.
+    """
+    is_missing = np.isnan(values)
+    if not is_missing.any():
+        return values
+    rows = np.arange(len(values))[:, None]
+    first = np.asarray(starts)[np.searchsorted(starts, rows, side="right") - 1]
+    last_seen = np.maximum.accumulate(np.where(is_missing, first, rows), axis=0)
+    filled = np.take_along_axis(values, last_seen, axis=0)
+    return np.where(np.isnan(filled), 0.0, filled)
+
+
+def lag_matrix(values: Array, lags: Sequence[int]) -> Array:
+    """For each row the rows ``lags`` before it, side by side; zeros before the first row.
+
+    Parameters
+    ----------
+    values : array of shape (T, m)
+    lags : sequence of int
+
+    Returns
+    -------
+    array of shape (T, n_lags m)
+    """
+    T, m = values.shape
+    lagged = np.zeros((T, len(lags), m))
+    for column, lag in enumerate(lags):
+        lagged[lag:, column] = values[: max(T - lag, 0)]
+    return lagged.reshape(T, len(lags) * m)
+
+
+def trailing_mean(values: Array, window: int) -> Array:
+    """Mean of the ``window`` rows before each row; zeros stand before the first row.
+
+    Parameters
+    ----------
+    values : array of shape (T, m)
+    window : int
+
+    Returns
+    -------
+    array of shape (T, m)
+    """
+    padded = np.vstack([np.zeros((window, values.shape[1])), values[:-1]])
+    # not from cumulative sums, whose rounding errors add up along the series
+    return sliding_window_view(padded, window, axis=0).mean(axis=-1)
+
+
+def change_units(
+    parameters: ElmanParameters,
+    inputs: tuple[Standardizer, Standardizer],
+    outputs: tuple[Standardizer, Standardizer],
+) -> ElmanParameters:
+    """The same network in other units: ``(old, new)`` of its inputs and of its outputs.
+
+    With x_old = x_new s + d the input layer becomes V s, b + V d, and likewise for the
+    readout, so that its forecasts in original units do not change.
+    """
+    (old_in, new_in), (old_out, new_out) = inputs, outputs
+    in_ratio, out_ratio = new_in.scale / old_in.scale, old_out.scale / new_out.scale
+    shift, V, D = old_in.transform(new_in.mean), parameters.V, parameters.D
+    c = parameters.c if D is None else parameters.c + D @ shift
+    return ElmanParameters(
+        A=parameters.A * out_ratio[:, None],
+        W=parameters.W,
+        V=V * in_ratio,
+        b=parameters.b + V @ shift,
+        c=new_out.transform(old_out.inverse_transform(c)),
+        D=None if D is None else D * in_ratio * out_ratio[:, None],
+    )

@@ -1,0 +1,93 @@
+"""The network of a panel, with what the series that it is for must be like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from sktime_alm.calendar import Calendar
+from sktime_alm.estimator import Pretrained
+from sktime_alm.frames import check_columns
+from sktime_alm.history import History
+from sktime_alm.inputs import InputLayout
+
+
+@dataclass(frozen=True, eq=False)
+class PanelNetwork:
+    """What ``pretrain`` has learned.
+
+    Attributes
+    ----------
+    pretrained : Pretrained
+    y_columns : pandas.Index
+    X_columns : pandas.Index
+        Empty without X.
+    calendar : Calendar
+        Of the first series: a new one may be too short to tell.
+    """
+
+    pretrained: Pretrained
+    y_columns: pd.Index
+    X_columns: pd.Index
+    calendar: Calendar
+
+    def without_rows(self) -> PanelNetwork:
+        """The same for a small file."""
+        return replace(self, pretrained=self.pretrained.without_rows())
+
+    def checked_columns(self, y: pd.DataFrame, X: pd.DataFrame | None) -> pd.Index:
+        """The columns of X in their order; a series that the network does not fit is refused."""
+        # columns of other names are taken by their place, but names must not change theirs
+        is_known = not set(y.columns).isdisjoint(self.y_columns)
+        has_changed = is_known and list(y.columns) != list(self.y_columns)
+        if y.shape[1] != len(self.y_columns) or has_changed:
+            raise ValueError(
+                f"y must have the columns of pretrain, {list(self.y_columns)}, in their order; "
+                f"found {list(y.columns)}"
+            )
+        if (X is None) != self.X_columns.empty:
+            passed = "without X" if self.X_columns.empty else "with X"
+            raise ValueError(f"X must be passed as in pretrain, which was called {passed}")
+        if X is not None:
+            check_columns(X.columns, self.X_columns, "X", "pretrain")
+        return self.X_columns
+
+    def check_layout(self, layout: InputLayout) -> None:
+        """Refuse arguments that have changed since."""
+        if layout != self.pretrained.layout:
+            raise ValueError(
+                "lags, window_means and exog_lags must be those of pretrain, "
+                f"{self.pretrained.layout}; found {layout}"
+            )
+
+
+def histories(
+    y: pd.DataFrame, X: pd.DataFrame | None, X_columns: pd.Index, calendar: Calendar | None
+) -> Iterator[History]:
+    """The series of a panel, each with its X, the columns of X in the same order in all."""
+    levels = list(range(y.index.nlevels - 1))
+    for key, series in y.groupby(level=levels, sort=False):
+        names = key if isinstance(key, tuple) else (key,)
+        of_series = None if X is None else X.xs(names, level=levels)
+        try:
+            found = History.of(series.droplevel(levels), of_series, X_columns, calendar)
+        except ValueError as error:
+            raise ValueError(f"{error} (series {key!r})") from error
+        calendar = found.calendar if calendar is None else calendar
+        yield found
+
+
+def for_each_series(X: pd.DataFrame, keys: pd.Index) -> pd.DataFrame:
+    """One X for all series of a panel, repeated for each of them.
+
+    Parameters
+    ----------
+    X : pandas.DataFrame
+        Indexed by times alone.
+    keys : pandas.Index
+        The series.
+    """
+    parts = dict.fromkeys(keys.unique(), X)
+    return pd.concat(parts, names=[*keys.names, X.index.name])

@@ -1,0 +1,225 @@
+"""Times: what numbered rows give, a series of any frequency gives, at its own times."""
+
+import datetime
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pandas.tseries.holiday import USFederalHolidayCalendar
+
+from sktime_alm import ALMElmanForecaster
+from sktime_alm.calendar import Calendar
+
+QUICK = {"alpha": 1.0, "skip_alpha": 0.1, "hidden_size": 2, "max_iter": 2, "random_state": 0}
+TRADING = pd.offsets.CustomBusinessDay(calendar=USFederalHolidayCalendar())
+INFERRED = [
+    "D", "B", "W-WED", "ME", "MS", "QE-FEB", "QS", "YE", "YS-APR", "BME", "BQS", "h", "15min",
+    "2D", "3W", "2ME", "12h", "WOM-3FRI", "SME", "SMS", "bh",
+]  # fmt: skip
+CARRIED = [*INFERRED, TRADING, "2B", "2SME", pd.offsets.CustomBusinessHour()]
+ZONES = [None, "Europe/Berlin", "America/New_York", "Asia/Kolkata", "America/Sao_Paulo"]
+VALUES = np.random.default_rng(0).normal(size=80)
+
+
+def dates(frequency, zone=None, periods=80, start="2018-01-03"):
+    try:
+        return pd.date_range(start, periods=periods, freq=frequency, tz=zone)
+    except ValueError:
+        # a midnight that a change of the clocks took away, which pandas leaves to us
+        naive = pd.date_range(start, periods=periods, freq=frequency)
+        return naive.tz_localize(zone, nonexistent="shift_forward", ambiguous=True)
+
+
+def quiet(call, *arguments, **named):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Time steps are missing")
+        return call(*arguments, **named)
+
+
+@st.composite
+def series(draw):
+    """Times of a frequency, the rows that are kept, and where updates cut them."""
+    has_frequency = draw(st.booleans())
+    frequency = draw(st.sampled_from(CARRIED if has_frequency else INFERRED))
+    zone = draw(st.sampled_from(ZONES))
+    start = draw(st.sampled_from(["2018-01-03", "2017-10-09", "2024-02-20"]))
+    times = dates(frequency, zone, start=start)
+    assume(times.freq is not None or not has_frequency)
+    n_first = draw(st.integers(30, 45))
+    later = range(n_first, 70)
+    dropped = draw(st.sets(st.sampled_from(later), max_size=12))
+    rows = [row for row in range(70) if row not in dropped]
+    cuts = sorted(draw(st.sets(st.integers(n_first + 1, len(rows) - 1), max_size=4)))
+    return times, has_frequency, n_first, rows, [*cuts, len(rows)]
+
+
+@given(series())
+def test_forecasts_are_those_of_numbered_rows_whatever_the_calendar_and_the_updates(case):
+    times, has_frequency, n_first, rows, cuts = case
+    if not has_frequency:
+        times = pd.DatetimeIndex(times, freq=None)
+    y = pd.Series(VALUES, times, name="y")
+    found = ALMElmanForecaster(**QUICK).fit(y[:n_first])
+    expected = ALMElmanForecaster(**QUICK).fit(pd.Series(VALUES[:n_first]))
+    first = n_first
+    for cut in cuts:
+        new = rows[first:cut]
+        quiet(found.update, y.iloc[new], update_params=False)
+        quiet(expected.update, pd.Series(VALUES[new], new), update_params=False)
+        first = cut
+    last = rows[-1]
+    steps = [-2, 0, 1, 2, 7] if {last - 2} <= set(rows) else [0, 1, 2, 7]
+    by_number = expected.predict(fh=steps)
+    for fh in (steps, times[[last + step for step in steps]]):
+        forecasts = found.predict(fh=fh)
+        assert list(forecasts.index) == list(times[by_number.index])
+        np.testing.assert_allclose(forecasts, by_number)
+    assert found.cutoff[0] == times[last]
+
+
+@given(series())
+def test_all_rows_at_once_are_the_rows_in_pieces(case):
+    times, _, n_first, rows, cuts = case
+    y = pd.Series(VALUES, times, name="y")
+    at_once = ALMElmanForecaster(**QUICK).fit(y[:n_first])
+    in_pieces = at_once.clone().fit(y[:n_first])
+    quiet(at_once.update, y.iloc[rows[: cuts[-1]]], update_params=False)
+    first = n_first
+    for cut in cuts:
+        # rows already seen are ignored
+        quiet(in_pieces.update, y.iloc[rows[max(first - 3, 0) : cut]], update_params=False)
+        first = cut
+    one, other = (f.predict_interval(fh=[1, 3]) for f in (at_once, in_pieces))
+    pd.testing.assert_frame_equal(one, other)
+
+
+@pytest.mark.parametrize("frequency", CARRIED, ids=str)
+@pytest.mark.parametrize("zone", ZONES)
+def test_steps_and_times_are_inverse(frequency, zone):
+    times = dates(frequency, zone)
+    calendar = Calendar.of(times[:50])
+    np.testing.assert_array_equal(calendar.steps(times[0], times), np.arange(80))
+    for origin in (0, 17, 49):
+        later = np.array([0, 1, 5, 30])
+        assert list(calendar.after(times[origin], later)) == list(times[origin + later])
+        np.testing.assert_array_equal(calendar.steps(times[origin], times[origin + later]), later)
+
+
+@pytest.mark.parametrize(
+    ("frequency", "shift"),
+    [
+        ("D", "12h"), ("h", "30min"), ("2D", "1D"), ("15min", "5min"), ("B", "1h"), ("W", "1D"),
+        ("ME", "1D"), ("MS", "1D"), ("SME", "1D"), ("YE", "1D"), ("bh", "30min"), ("3W", "7D"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_times_off_the_grid_are_refused_by_name(frequency, shift, zone):
+    times = dates(frequency, zone)
+    y = pd.Series(VALUES, times)
+    forecaster = ALMElmanForecaster(**QUICK).fit(y[:50])
+    expected = forecaster.predict(fh=[1, 2])
+    off = times[50:53] + pd.Timedelta(shift)
+    with pytest.raises(
+        ValueError, match=f"y must have times of the frequency.*{off[0]}".replace("+", r"\+")
+    ):
+        forecaster.update(y[50:53].set_axis(off), update_params=False)
+    with pytest.raises(ValueError, match="fh must have times of the frequency"):
+        forecaster.predict(fh=off)
+    pd.testing.assert_series_equal(forecaster.predict(fh=[1, 2]), expected)
+
+
+def test_horizons_of_every_kind():
+    times = dates("D")
+    forecaster = ALMElmanForecaster(**QUICK).fit(pd.Series(VALUES[:50], times[:50]))
+    expected = forecaster.predict(fh=[1, 2])
+    day = datetime.timedelta(days=1)
+    for fh in (
+        times[50:52],
+        list(times[50:52]),
+        [day, 2 * day],
+        pd.to_timedelta([1, 2], unit="D"),
+        [times[50].to_pydatetime(), times[51].to_pydatetime()],
+    ):
+        pd.testing.assert_series_equal(forecaster.predict(fh=fh), expected, check_freq=False)
+    one = forecaster.predict(fh=times[50])
+    pd.testing.assert_series_equal(one, expected[:1], check_freq=False)
+
+
+def test_a_horizon_in_another_zone_names_the_same_instants():
+    times = dates("D", "Europe/Berlin", start="2024-02-20")
+    forecaster = ALMElmanForecaster(**QUICK).fit(pd.Series(VALUES[:36], times[:36]))
+    expected = forecaster.predict(fh=list(range(1, 9)))  # over the change of the clocks
+    assert list(expected.index) == list(times[36:44])
+    found = forecaster.predict(fh=times[36:44].tz_convert("UTC"))
+    pd.testing.assert_series_equal(found, expected, check_freq=False)
+    # a day later it is midnight again, whatever the clocks do
+    days = pd.to_timedelta(range(1, 9), unit="D")
+    pd.testing.assert_series_equal(forecaster.predict(fh=days), expected, check_freq=False)
+    with pytest.raises(ValueError, match="fh must have times with the time zone.*tz_localize"):
+        forecaster.predict(fh=times[36:38].tz_localize(None))
+
+
+def test_periods_and_multiples_of_them():
+    times = pd.period_range("2000-01", periods=80, freq="2M")
+    forecaster = ALMElmanForecaster(**QUICK).fit(pd.Series(VALUES[:50], times[:50]))
+    expected = forecaster.predict(fh=[1, 2, 9])
+    assert list(expected.index) == list(times[[50, 51, 58]])
+    pd.testing.assert_series_equal(forecaster.predict(fh=times[[50, 51, 58]]), expected)
+    pd.testing.assert_series_equal(forecaster.predict(fh=[times[50], times[51]]), expected[:2])
+    with pytest.raises(ValueError, match="fh must have periods of the frequency"):
+        forecaster.predict(fh=pd.period_range("2009-01", periods=2, freq="Q"))
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (pd.timedelta_range("1D", periods=40, freq="D"), "timedelta|TimedeltaIndex"),
+        (pd.Index([f"day {k}" for k in range(40)]), "y"),
+    ],
+    ids=["durations", "names"],
+)
+def test_other_kinds_of_index_are_refused(index, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        ALMElmanForecaster(**QUICK).fit(pd.Series(VALUES[:40], index))
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (
+            pd.period_range("2019-01", periods=3, freq="M"),
+            "y must be indexed by time stamps.*found periods",
+        ),
+        (pd.RangeIndex(3), "y must be indexed by time stamps.*found integers"),
+        (pd.date_range("2019-01-01", periods=3, tz="UTC"), "y must have times with no time zone"),
+    ],
+    ids=["periods", "integers", "zone"],
+)
+def test_an_update_with_another_kind_of_index_is_refused(index, message):
+    y = pd.Series(VALUES[:40], dates("D", periods=40))
+    forecaster = ALMElmanForecaster(**QUICK).fit(y)
+    expected = forecaster.predict(fh=[1])
+    with pytest.raises(ValueError, match=message):
+        forecaster.update(pd.Series(VALUES[:3], index), update_params=False)
+    pd.testing.assert_series_equal(forecaster.predict(fh=[1]), expected)
+    assert forecaster.cutoff[0] == y.index[-1]
+
+
+def test_update_predict_on_a_calendar_of_holidays():
+    from sktime.split import ExpandingWindowSplitter
+
+    times = dates(TRADING)
+    y = pd.Series(VALUES, times)
+    numbered = y.reset_index(drop=True)
+    cv = ExpandingWindowSplitter(initial_window=1, step_length=3, fh=[1])
+    found, expected = (
+        ALMElmanForecaster(**QUICK)
+        .fit(each[:50])
+        .update_predict(each[50:], cv, update_params=False)
+        for each in (y, numbered)
+    )
+    assert list(found.index) == list(times[expected.index])
+    np.testing.assert_allclose(found, expected)

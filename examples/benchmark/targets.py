@@ -70,12 +70,12 @@ class Gaussian:
     """HAR-X by least squares with normal errors, ``steps`` ahead directly."""
 
     def __init__(self, steps: int) -> None:
-        self.layout = InputLayout((), WINDOWS, (0,))
         self.steps = steps
 
     def _regressors(self, y: np.ndarray, X: np.ndarray) -> np.ndarray:
         # the averages end, and X stands, at the month in which the forecast is made
-        rows = self.layout.rows(np.vstack([y, y[-1:]]), np.vstack([X[:1], X]))[1:]
+        layout = InputLayout.from_arguments((), WINDOWS, 0, range(X.shape[1]))
+        rows = layout.rows(np.vstack([y, y[-1:]]), np.vstack([X[:1], X]))[1:]
         return np.column_stack([rows, np.ones(len(rows))])
 
     def fit(self, y: np.ndarray, X: np.ndarray) -> "Gaussian":
@@ -129,7 +129,7 @@ def _collected(y: pd.Series, months: int, outcomes: list) -> Forecasts:
 
 def elman(steps: int, seed: int, **arguments) -> ALMElmanForecaster:
     """The settings for the task: six lags and X that is known, all else by default."""
-    return ALMElmanForecaster(lags=6, exog_lags=steps, random_state=seed, **arguments)
+    return ALMElmanForecaster(lags=6, exog_lags=[steps], random_state=seed, **arguments)
 
 
 def noisy_elman(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +181,8 @@ def nonlinear_errors(
         forecaster.update(y, X, update_params=False)
         fitted = forecaster.predict(fh=np.arange(-299, 1))
         errors[name] = float(np.mean((actual - fitted.to_numpy()) ** 2))
-    layout = InputLayout.from_arguments(4, None, [0, 1, 2, 3])
+    columns = range(rows.shape[1])
+    layout = InputLayout.from_arguments(4, None, [0, 1, 2, 3] if columns else None, columns)
     inputs = layout.rows(values, rows)
     boosting = HistGradientBoostingRegressor(random_state=seed)
     boosting.fit(inputs[4:500], values[4:500, 0])

@@ -139,10 +139,13 @@ def test_an_interrupted_forecaster_is_fitted_and_usable():
     assert np.isfinite(forecaster.predict(fh=[1, 2])).all()
 
 
+BRIEF = {"max_inner_iter": 1, "polish": False, "active_set": False, "n_relaxations": 0}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_iter": 2}, "MAX_ITER.*Raise max_iter.*certificate_ says how far"),
+        ({"max_iter": 1, "solver_options": BRIEF}, "MAX_ITER.*Raise max_iter.*certificate_ says how far"),
         (
             {
                 "max_iter": 300,

@@ -23,8 +23,7 @@ from scipy.optimize import minimize
 
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver._validation import check_choice, check_number
-
-NORMS = ("spectral", "diagonal")
+from sktime_alm.solver.settings import NORMS
 
 # A matrix on the rim is taken to be this much inside: at the rim no small step in M shrinks W
 _INSIDE = 0.999

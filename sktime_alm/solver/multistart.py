@@ -112,7 +112,6 @@ def train(
     linear_skip: bool = False,
     skip_alpha: float = 1.0,
     max_recurrence: float | None = None,
-    recurrence_norm: str = "spectral",
     settings: SafeguardedSettings | ALMSettings | None = None,
     **options: Any,
 ) -> ALMResult:
@@ -156,8 +155,6 @@ def train(
         A bound on the norm of W, or infinity; see :class:`ElmanProblem`. By default 0.98: without
         a bound noisy data make chaotic networks of weak penalties. The paper's method, which
         knows no bound, has none.
-    recurrence_norm : {"spectral", "diagonal"}, default="spectral"
-        Which norm; see :class:`ElmanProblem`.
     settings : SafeguardedSettings or ALMSettings, optional
         The method, and how it runs.
     **options
@@ -197,9 +194,8 @@ def train(
         *shape,
         skip_alpha=check_nonnegative(skip_alpha, "skip_alpha") if linear_skip else None,
     )
-    problem = ElmanProblem(
-        X, Y, penalties, activation, starts, linear_skip, max_recurrence, recurrence_norm
-    )
+    norm = "spectral" if isinstance(method, ALMSettings) else method.recurrence_norm
+    problem = ElmanProblem(X, Y, penalties, activation, starts, linear_skip, max_recurrence, norm)
     if initial is not None and initial.hidden_size != hidden_size:
         raise ValueError(
             f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"

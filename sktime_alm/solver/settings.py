@@ -15,6 +15,7 @@ from sktime_alm.solver._validation import (
 )
 
 INNER_STOPS = ("stationarity", "step")
+NORMS = ("spectral", "diagonal")
 
 # Rows of Table 2 and the iteration limits stated with Table 3.
 _PAPER: dict[str, dict[str, Any]] = {
@@ -91,14 +92,19 @@ class SafeguardedSettings(Settings):
         How often to leave the point where the descent came to rest by sweeps without
         multipliers, in search of a smaller objective. Each takes about as long as the descent, if
         it is worth it: most are given up early.
+    recurrence_norm : {"spectral", "diagonal"}, default="spectral"
+        The norm of W that ``max_recurrence`` bounds, in ``train`` and the forecaster; see
+        :class:`ElmanProblem`, which has its own where ``solve`` is given one.
     """
 
     polish: bool = True
     active_set: bool = True
     n_relaxations: int = 8
+    recurrence_norm: str = "spectral"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice(self.recurrence_norm, "recurrence_norm", NORMS)
         check_flag(self.polish, "polish")
         check_flag(self.active_set, "active_set")
         check_count(self.n_relaxations, "n_relaxations", minimum=0)

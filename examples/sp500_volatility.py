@@ -52,11 +52,13 @@ class ExpandingWindowWithProgress(ExpandingWindowSplitter):
 def make_forecasters(seed: int) -> dict[str, BaseForecaster]:
     """Ours and the peers, all with the same one month lagged X."""
     ridge = make_pipeline(StandardScaler(), RidgeCV(alphas=(1.0, 10.0, 100.0, 1000.0)))
-    har = ALMElmanForecaster(window_means=(1, 3, 12), lags=0, random_state=seed)
+    # exog_lags=0: X of a row was known before the month of the row, as it was shifted
+    har = ALMElmanForecaster(window_means=(1, 3, 12), lags=0, exog_lags=0, random_state=seed)
     elman = ALMElmanForecaster(
         hidden_size=4,
         activation="elu",
         lags=12,
+        exog_lags=0,
         linear_skip=False,
         alpha=1.0,
         random_state=seed,

@@ -47,6 +47,7 @@ ORDER = [
     "model",
     "intervals",
     "penalties",
+    "validation",
     "fitted",
     "progress",
     "estimator",

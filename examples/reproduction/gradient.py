@@ -27,12 +27,12 @@ from reproduction.study import (
     outcome,
 )
 from sktime_alm.solver import ElmanParameters, ElmanProblem
-from sktime_alm.solver.network import rollout
 from sktime_alm.solver.lagrangian import (
     adjoint_multipliers,
     gradient_in_hidden_layer,
     objective_gradient,
 )
+from sktime_alm.solver.network import rollout
 from sktime_alm.solver.reformulation import Point
 from torch_solvers import Elman, optimiser_of
 

@@ -29,8 +29,8 @@ from sktime_alm.solver import (
     alm,
     solve,
 )
-from sktime_alm.solver.network import rollout
 from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.network import rollout
 
 PAPER, SAFEGUARDED = "ALM", "ALM, safeguarded"
 # how the gradient methods are run: without a penalty at Table 4's learning rates, or with ALM's

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sktime_alm.fitted import Fitted, combined_spread, last_states
-from sktime_alm.inputs import InputLayout, Rows, Series, Standardizer, change_units, full_rows
+from sktime_alm.inputs import InputLayout, Rows, Series, full_rows
 from sktime_alm.intervals import (
     MAX_STEPS,
     MIN_ERRORS,
@@ -34,6 +34,7 @@ from sktime_alm.penalties import (
     ridge,
 )
 from sktime_alm.progress import Progress
+from sktime_alm.scalers import Standardizer, change_units
 from sktime_alm.solver import (
     ALMResult,
     ALMSettings,

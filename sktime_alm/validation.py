@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sktime_alm.inputs import InputLayout, Rows, Standardizer
+from sktime_alm.inputs import InputLayout, Rows
 from sktime_alm.intervals import (
     Situation,
     forecast_errors,
@@ -17,6 +17,7 @@ from sktime_alm.intervals import (
 )
 from sktime_alm.model import Model, bounds_of
 from sktime_alm.penalties import Losses, Origin, ValidationModel
+from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import ElmanParameters
 from sktime_alm.solver._typing import Array, BoolArray
 from sktime_alm.solver.activations import Activation

@@ -43,6 +43,7 @@ ORDER = [
     "solver.multistart",
     "solver",
     "_version",
+    "scalers",
     "inputs",
     "model",
     "intervals",

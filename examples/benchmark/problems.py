@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sktime_alm.datasets import load_paper_sp500, load_sp500_volatility, make_elman
-from sktime_alm.inputs import Standardizer
+from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization
 from sktime_alm.solver.initialization import initialize
 

@@ -1,6 +1,6 @@
 """Coverage of the intervals of short series, with default arguments: what of 100 values lie inside.
 
-    python examples/benchmark/coverage.py --series 400
+    python examples/benchmark/short_series.py --series 400
 
 White noise, an autoregression with the coefficient 0.7 and a random walk, one and four steps ahead.
 """

@@ -44,8 +44,8 @@ from reproduction.report import (
 )
 from reproduction.study import PROBLEMS, all_tasks, load, perform, references
 from sktime_alm.datasets import load_sp500_volatility
-from sktime_alm.inputs import Standardizer
 from sktime_alm.plotting import plot_convergence
+from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import ALMResult, ALMSettings, train
 
 ROOT = Path(__file__).parents[1]

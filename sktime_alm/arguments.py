@@ -14,6 +14,13 @@ from sktime_alm.solver._validation import check_choice, check_count, check_nonne
 from sktime_alm.solver.activations import get_activation
 from sktime_alm.solver.multistart import n_threads
 
+# said in fit, where X is given
+CONTEMPORANEOUS = (
+    "X of time t is an input of the forecast of time t, since exog_lags was not given: right for "
+    "what is known in advance, as a calendar or a plan is, a leak in a backtest otherwise. Pass "
+    "exog_lags=0 to say so, or exog_lags=1 for what is observed together with y."
+)
+
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Refuse what the solver does not see, or sees by another name.

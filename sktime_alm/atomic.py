@@ -70,6 +70,17 @@ def _asking(name: str) -> Any:
     return asked
 
 
+def fitted_attribute(value: Any) -> property:
+    """An attribute of the networks fitted; there is none before ``fit``."""
+
+    def found(self: Any) -> Any:
+        if "_fitted" not in self.__dict__:
+            raise AttributeError("not there before fit")
+        return value(self._fitted)
+
+    return property(found)
+
+
 class AtomicForecaster(BaseForecaster):
     """A forecaster whose methods work on a twin, which takes its place at the end.
 
@@ -121,6 +132,16 @@ class AtomicForecaster(BaseForecaster):
 
     def _check_fh(self, fh: Any, pred_int: bool = False) -> ForecastingHorizon | None:
         return super()._check_fh(as_horizon(fh), pred_int)
+
+    def _set_cutoff_from_y(self, y: pd.DataFrame) -> None:
+        if isinstance(y.index, pd.MultiIndex):
+            super()._set_cutoff_from_y(y)
+        else:
+            # sktime would guess a frequency from these rows alone; that of the history follows
+            last = y.index[-1:]
+            self._set_cutoff(
+                pd.DatetimeIndex(last, freq=None) if isinstance(last, pd.DatetimeIndex) else last
+            )
 
     def _twin(self) -> AtomicForecaster:
         """A copy to be changed: what it is made of is immutable, or copied here."""

@@ -10,26 +10,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sktime_alm.fitted import Fitted, combined_spread, last_states
-from sktime_alm.inputs import InputLayout, Rows, Series, Standardizer, change_units, full_rows
+from sktime_alm.inputs import InputLayout, Rows, Series, full_rows
 from sktime_alm.intervals import (
     MAX_STEPS,
     MIN_ERRORS,
     Errors,
     Posterior,
-    Situation,
     as_independent,
     as_new_errors,
     effective_parameters,
-    forecast_errors,
-    path_variances,
-    situations,
-    stretch_factors,
 )
 from sktime_alm.model import COMBINATIONS, Model, bounds_of, extent_of
 from sktime_alm.penalties import (
     NETWORK_ORIGINS,
     SKIP_ORIGINS,
-    Losses,
     Origin,
     Penalties,
     ValidationModel,
@@ -40,6 +34,7 @@ from sktime_alm.penalties import (
     ridge,
 )
 from sktime_alm.progress import Progress
+from sktime_alm.scalers import Standardizer, change_units
 from sktime_alm.solver import (
     ALMResult,
     ALMSettings,
@@ -51,18 +46,14 @@ from sktime_alm.solver import (
     solve,
     train,
 )
-from sktime_alm.solver._typing import Array, BoolArray
+from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.multistart import seed_sequence
-from sktime_alm.solver.network import rollout
+from sktime_alm.validation import Validation
 
 Method = SafeguardedSettings | ALMSettings
 # where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more
 _LIGHT_SKIP_PENALTY = 1e-4
-# the steps at which paths are held against errors, and the rows and paths this is done with
-_N_STRETCHED, _N_SAMPLED, _N_PATHS = 24, 5, 200
-# errors of so many forecasts from each origin say how wide intervals are
-_N_CALIBRATED = 400
 # a path is for comparison: its fits need not be as exact as the last one
 _PATH_ITERATIONS = 5
 # a descent alone, without what the default method does at its end to gain a little more
@@ -151,6 +142,10 @@ class Estimator:
             errors = _in_other_units(previous.errors, previous.model.y_scaler, y_scaler, errors)
         return self._fitted(series, trained, penalties, errors, (y_scaler, X_scaler))
 
+    @property
+    def _validation(self) -> Validation:
+        return Validation(self.layout, self.sigma)
+
     def is_brief(self, n_before: int, n_rows: int) -> bool:
         """Whether an update brings so few rows that it trains for a few iterations only."""
         return 1.0 - n_before / n_rows <= _SMALL_UPDATE
@@ -189,7 +184,7 @@ class Estimator:
             everywhere = np.ones(len(rows.inputs), dtype=bool)
             # the networks have seen none of these rows
             model = Origin(~everywhere, everywhere, 0.0), pretrained.trained.result.parameters
-            by_step = _calibrated(self._errors_by_step(rows, [model], MAX_STEPS))
+            by_step = _calibrated(self._validation.errors_by_step(rows, [model], MAX_STEPS))
             # a short series makes do with the errors of the panel, one step ahead
             errors = replace(errors, by_step=by_step or (errors.one_step,))
         scalers = y_scaler, X_scaler
@@ -207,7 +202,9 @@ class Estimator:
         spread = np.full(series.y.shape[1], np.nan)
         rows = Rows.of(self.layout, series, y_scaler, X_scaler)
         if len(trained.drawn) > 1 and len(rows.inputs):
-            spread = combined_spread([self._outputs(network, rows)[0] for network in trained.drawn])
+            spread = combined_spread(
+                [self._validation.outputs(network, rows)[0] for network in trained.drawn]
+            )
         extent = extent_of(y_scaler.transform(series.y))
         model = Model(
             self.layout,
@@ -257,12 +254,12 @@ class Estimator:
 
     def _choose_penalties(self, rows: Rows, steps: Sequence[int], progress: Progress) -> Penalties:
         """Replace "auto" by what forecasts best within the rows, so many steps ahead."""
-        chosen = Penalties(np.inf, np.nan)
+        chosen, validation = Penalties(np.inf, np.nan), self._validation
         origins = make_origins(SKIP_ORIGINS, rows)
         if self.linear_skip and self.skip_alpha != "auto":
             chosen = chosen._replace(skip_alpha=float(self.skip_alpha))
         elif self.linear_skip and origins:
-            losses = self._losses(rows, self._validated_steps(rows, origins, steps))
+            losses = validation.losses(rows, validation.steps_within(rows, origins, steps))
             chosen = choose_skip_alpha(rows, origins, self.hidden_size, losses)
         elif self.linear_skip:
             n_entries = rows.inputs.shape[1] * rows.targets.shape[1]
@@ -277,9 +274,9 @@ class Estimator:
         network = choose_alpha(
             rows,
             origins,
-            self._losses(rows, self._validated_steps(rows, origins, steps)),
+            validation.losses(rows, validation.steps_within(rows, origins, steps)),
             self._path_trainer(progress),
-            lambda network, rows: self._outputs(network, rows)[1],
+            lambda network, rows: self._validation.outputs(network, rows)[1],
             hidden_size=self.hidden_size,
             skip_alpha=chosen.skip_alpha if self.linear_skip else None,
             random_state=self.random_state,
@@ -415,13 +412,13 @@ class Estimator:
         """What the rows say about the errors of forecasts."""
         errors = self._training_errors(rows, trained.networks, penalties)
         if penalties.models:
-            one_step, stretch = self._validation_errors(rows, penalties.models)
+            one_step, stretch = self._validation.errors(rows, penalties.models)
             if len(one_step) > 1:
                 errors = Errors(one_step, stretch, True, errors.posterior)
         if self.interval_method != "conformal":
             return errors
         models = penalties.models or tuple(self._calibration_models(rows, penalties, progress))
-        by_step = _calibrated(self._errors_by_step(rows, models, MAX_STEPS))
+        by_step = _calibrated(self._validation.errors_by_step(rows, models, MAX_STEPS))
         if not by_step:
             raise ValueError(
                 f"interval_method='conformal' needs {MIN_ERRORS} observed rows or more to "
@@ -432,7 +429,7 @@ class Estimator:
     def _training_errors(
         self, rows: Rows, networks: Sequence[ElmanParameters], penalties: Penalties
     ) -> Errors:
-        pairs = [self._outputs(network, rows) for network in networks]
+        pairs = [self._validation.outputs(network, rows) for network in networks]
         n_inputs = rows.inputs.shape[1] if self.linear_skip else 0
         ones = np.ones((len(rows.inputs), 1))
         Z = np.hstack([pairs[0][1], rows.inputs[:, :n_inputs], ones])[rows.is_observed]
@@ -447,28 +444,6 @@ class Estimator:
         stretch = np.ones((1, targets.shape[1]))
         return Errors(one_step, stretch, False, posterior if posterior.share > 0.0 else None)
 
-    def _validation_errors(
-        self, rows: Rows, models: Sequence[ValidationModel]
-    ) -> tuple[Array, Array]:
-        """Errors one step ahead; how much more than paths made with them further ones spread."""
-        of_origins = [
-            (rows.targets - self._outputs(network, rows)[0])[origin.following]
-            for origin, network in models
-        ]
-        errors = np.concatenate(of_origins)
-        errors -= errors.mean(axis=0)
-        if self.layout.memory == 0:
-            # forecasts do not enter the inputs: any number of steps ahead the errors are these
-            return errors, np.ones((1, errors.shape[1]))
-        variances = [
-            variance
-            for model in models
-            for variance in path_variances(
-                *self._situations(model, rows, _N_STRETCHED, _N_SAMPLED), errors, _N_PATHS
-            )
-        ]
-        return errors, stretch_factors(self._errors_by_step(rows, models, _N_STRETCHED), variances)
-
     def _calibration_models(
         self, rows: Rows, penalties: Penalties, progress: Progress
     ) -> Iterator[ValidationModel]:
@@ -478,74 +453,6 @@ class Estimator:
             raised = Penalties(penalties.alpha / origin.share, penalties.skip_alpha / origin.share)
             trained = alone._train(rows.among(origin.kept), raised, progress.quietly())
             yield origin, trained.result.parameters
-
-    def _errors_by_step(
-        self, rows: Rows, models: Sequence[ValidationModel], n_steps: int
-    ) -> list[Array]:
-        """Errors of each number of steps ahead, of forecasts from the rows after an origin."""
-        errors = [
-            forecast_errors(*self._situations(model, rows, n_steps, _N_CALIBRATED), n_steps)
-            for model in models
-        ]
-        return [np.concatenate(of_step) for of_step in zip(*errors, strict=True)]
-
-    def _situations(
-        self, validation: ValidationModel, rows: Rows, n_steps: int, n_sampled: int | None = None
-    ) -> tuple[Model, Iterator[Situation]]:
-        """Those of the rows after an origin, or of some of them, and the network as a model."""
-        origin, network = validation
-        first = np.flatnonzero(origin.following & self._has_lags(rows))
-        if n_sampled is not None:
-            first = first[:: max(len(first) // n_sampled, 1)]
-        n_outputs = rows.targets.shape[1]
-        units = Standardizer.identity(n_outputs), Standardizer.identity(0)
-        bounds = bounds_of(rows.targets)
-        model = Model(self.layout, self.sigma, *units, (network,), "mean", bounds)
-        states = model.states(rows.inputs, rows.starts)
-        exogenous = rows.inputs[:, self.layout.n_from_y(n_outputs) :]
-        return model, situations(
-            model, states, rows.targets, exogenous, rows.starts, first, n_steps
-        )
-
-    def _outputs(self, network: ElmanParameters, rows: Rows) -> tuple[Array, Array]:
-        h = rollout(network, self.sigma, rows.inputs, rows.starts)[1]
-        return network.outputs(h, rows.inputs), h
-
-    def _has_lags(self, rows: Rows) -> BoolArray:
-        """Whether all lags of a row, and the state before it, come from the rows."""
-        return np.asarray(rows.place >= max(self.layout.memory, 1))
-
-    def _validated_steps(
-        self, rows: Rows, origins: Sequence[Origin], steps: Sequence[int]
-    ) -> tuple[int, ...]:
-        """The steps that some forecast within the rows can be held to; 1 if there are none."""
-        if self.layout.memory == 0:
-            # without y among the inputs the errors so many steps ahead are those of one step
-            return (1,)
-        is_first = self._has_lags(rows) & np.any([o.following for o in origins], axis=0)
-        place, observed = rows.place, np.flatnonzero(rows.is_observed)
-
-        def can_be(step: int) -> bool:
-            last = observed[place[observed] >= step - 1]
-            return bool(is_first[last - (step - 1)].any())
-
-        return tuple(step for step in steps if can_be(step)) or (1,)
-
-    def _losses(self, rows: Rows, steps: Sequence[int]) -> Losses:
-        """Squared errors of a model's forecasts of the rows after its origin, so far ahead."""
-
-        def one_step(model: ValidationModel) -> Array:
-            origin, network = model
-            # a network that runs away is as bad as can be, not an error
-            with np.errstate(all="ignore"):
-                errors = (rows.targets - self._outputs(network, rows)[0])[origin.following]
-                return np.nan_to_num((errors**2).mean(axis=1), nan=np.inf)
-
-        def several_steps(model: ValidationModel) -> Array:
-            errors = self._errors_by_step(rows, [model], max(steps))
-            return np.concatenate([(errors[step - 1] ** 2).mean(axis=1) for step in steps])
-
-        return one_step if tuple(steps) == (1,) else several_steps
 
 
 def _within(problem: ElmanProblem, network: ElmanParameters) -> ElmanParameters:

@@ -12,8 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sktime.datatypes import convert_to
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
-from sktime_alm.arguments import advice_on, check_arguments, settings_of
-from sktime_alm.atomic import AtomicForecaster
+from sktime_alm.arguments import CONTEMPORANEOUS, advice_on, check_arguments, settings_of
+from sktime_alm.atomic import AtomicForecaster, fitted_attribute
 from sktime_alm.estimator import Estimator
 from sktime_alm.fitted import Fitted, check_complete
 from sktime_alm.history import History, HoleInX
@@ -26,23 +26,6 @@ from sktime_alm.solver import ALMSettings, SafeguardedSettings
 from sktime_alm.solver._typing import Array, IntArray
 from sktime_alm.solver.activations import Activation, get_activation
 from sktime_alm.solver.result import Callback
-
-_CONTEMPORANEOUS = (
-    "X of time t is an input of the forecast of time t, since exog_lags was not given: right for "
-    "what is known in advance, as a calendar or a plan is, a leak in a backtest otherwise. Pass "
-    "exog_lags=0 to say so, or exog_lags=1 for what is observed together with y."
-)
-
-
-def _fitted_attribute(value: Any) -> property:
-    """An attribute of the networks fitted; there is none before ``fit``."""
-
-    def found(self: ALMElmanForecaster) -> Any:
-        if "_fitted" not in self.__dict__:
-            raise AttributeError("not there before fit")
-        return value(self._fitted)
-
-    return property(found)
 
 
 class ALMElmanForecaster(AtomicForecaster):
@@ -168,18 +151,18 @@ class ALMElmanForecaster(AtomicForecaster):
     _history: History
     _fitted: Fitted
 
-    parameters_ = _fitted_attribute(lambda fitted: fitted.result.parameters)
-    networks_ = _fitted_attribute(lambda fitted: fitted.model.networks)
-    result_ = _fitted_attribute(lambda fitted: fitted.result)
-    n_iter_ = _fitted_attribute(lambda fitted: fitted.result.n_iter)
-    objective_ = _fitted_attribute(lambda fitted: fitted.result.objective)
-    certificate_ = _fitted_attribute(lambda fitted: fitted.result.certificate)
-    alpha_ = _fitted_attribute(lambda fitted: fitted.penalties.alpha)
-    skip_alpha_ = _fitted_attribute(lambda fitted: fitted.penalties.skip_alpha)
-    alpha_path_ = _fitted_attribute(
+    parameters_ = fitted_attribute(lambda fitted: fitted.result.parameters)
+    networks_ = fitted_attribute(lambda fitted: fitted.model.networks)
+    result_ = fitted_attribute(lambda fitted: fitted.result)
+    n_iter_ = fitted_attribute(lambda fitted: fitted.result.n_iter)
+    objective_ = fitted_attribute(lambda fitted: fitted.result.objective)
+    certificate_ = fitted_attribute(lambda fitted: fitted.result.certificate)
+    alpha_ = fitted_attribute(lambda fitted: fitted.penalties.alpha)
+    skip_alpha_ = fitted_attribute(lambda fitted: fitted.penalties.skip_alpha)
+    alpha_path_ = fitted_attribute(
         lambda fitted: pd.DataFrame(list(fitted.penalties.path), columns=Candidate._fields)
     )
-    seed_spread_ = _fitted_attribute(lambda fitted: fitted.seed_spread)
+    seed_spread_ = fitted_attribute(lambda fitted: fitted.seed_spread)
 
     def __init__(
         self,
@@ -280,7 +263,7 @@ class ALMElmanForecaster(AtomicForecaster):
         history = History.of(y, X, X_columns, panel.calendar if panel else None)
         self._tell(history.gaps())
         if X is not None and self.exog_lags is None:
-            self._tell(_CONTEMPORANEOUS)
+            self._tell(CONTEMPORANEOUS)
         self._history = history
         steps = () if fh is None else tuple(int(step) for step in self._steps(fh) if step > 0)
         if panel is not None:
@@ -366,16 +349,6 @@ class ALMElmanForecaster(AtomicForecaster):
         # the default calls the public update with the inner frame, which then passes for the
         # type of the user's y: a series would come back as a frame
         return self._update(y, X, update_params)._predict(fh, X)
-
-    def _set_cutoff_from_y(self, y: pd.DataFrame) -> None:
-        if isinstance(y.index, pd.MultiIndex):
-            super()._set_cutoff_from_y(y)
-        else:
-            # sktime would guess a frequency from these rows alone; that of the history follows
-            last = y.index[-1:]
-            self._set_cutoff(
-                pd.DatetimeIndex(last, freq=None) if isinstance(last, pd.DatetimeIndex) else last
-            )
 
     def _become(self, history: History, fitted: Fitted) -> ALMElmanForecaster:
         self._set_cutoff(history.cutoff)

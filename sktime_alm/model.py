@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sktime_alm.inputs import InputLayout, Standardizer, change_units
+from sktime_alm.inputs import InputLayout
+from sktime_alm.scalers import Standardizer, change_units
 from sktime_alm.solver import ElmanParameters
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation

@@ -18,7 +18,7 @@ from sktime.transformations.series.adapt import TabularToSeriesAdaptor
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.datasets import load_sp500_volatility
-from sktime_alm.inputs import Standardizer, change_units
+from sktime_alm.scalers import Standardizer, change_units
 from sktime_alm.solver import ALMSettings, ElmanParameters, ReLU, Status, solve
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.network import rollout

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sktime_alm.inputs import InputLayout, Standardizer, lag_matrix, trailing_mean
+from sktime_alm.inputs import InputLayout, lag_matrix, trailing_mean
+from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import ELU, ReLU
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.network import rollout

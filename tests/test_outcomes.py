@@ -145,7 +145,10 @@ BRIEF = {"max_inner_iter": 1, "polish": False, "active_set": False, "n_relaxatio
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_iter": 1, "solver_options": BRIEF}, "MAX_ITER.*Raise max_iter.*certificate_ says how far"),
+        (
+            {"max_iter": 1, "solver_options": BRIEF},
+            "MAX_ITER.*Raise max_iter.*certificate_ says how far",
+        ),
         (
             {
                 "max_iter": 300,

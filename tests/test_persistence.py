@@ -1,6 +1,7 @@
 """Pickles, small files without the training rows, and the network in PyTorch."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -224,3 +225,53 @@ def test_what_has_no_counterpart_in_PyTorch_is_refused():
         forecaster.to_torch()
     with pytest.raises(ValueError, match="activation must be ReLU, LeakyReLU or ELU for PyTorch"):
         forecaster.fit(Y).to_torch()
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "loaded"),
+    [
+        ("b.zip", "b.zip", "b"),
+        ("model.v1", "model.v1.zip", "model.v1"),
+        ("plain", "plain.zip", "plain"),
+    ],
+)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_files_have_the_name_that_was_given(name, written, loaded, kind, tmp_path):
+    forecaster = ALMElmanForecaster(**NETWORK).fit(Y[:30])
+    for _ in range(2):  # the second takes the place of the first
+        forecaster.save(kind(tmp_path / name))
+    assert [path.name for path in tmp_path.iterdir()] == [written]
+    for found in (load(str(tmp_path / loaded)), load(tmp_path / written)):
+        pd.testing.assert_frame_equal(found.predict(fh=[1]), forecaster.predict(fh=[1]))
+
+
+def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    forecaster = ALMElmanForecaster(**NETWORK).fit(Y[:30])
+    forecaster.save(tmp_path / "b")
+    before = (tmp_path / "b.zip").read_bytes()
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    for name in ("os.fsync", "os.replace", "zipfile.ZipFile.writestr"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                forecaster.save(tmp_path / "b")
+        assert [path.name for path in tmp_path.iterdir()] == ["b.zip"]
+        assert (tmp_path / "b.zip").read_bytes() == before
+
+
+def test_files_of_a_newer_version_and_damaged_ones_are_refused(tmp_path, monkeypatch):
+    forecaster = ALMElmanForecaster(**NETWORK).fit(Y[:30])
+    with monkeypatch.context() as patch:
+        patch.setattr("sktime_alm.files.__version__", "99.0.0")
+        forecaster.save(tmp_path / "new")
+    with pytest.raises(ValueError, match=r"saved by version 99.0.0.*update the package"):
+        load(tmp_path / "new.zip")
+    forecaster.save(tmp_path / "b")
+    whole = (tmp_path / "b.zip").read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:300] + b"x" * 40 + whole[340:], b"nothing"):
+        (tmp_path / "b.zip").write_bytes(damaged)
+        with pytest.raises(ValueError, match="is damaged, or no file of a forecaster"):
+            ALMElmanForecaster.load_from_path(tmp_path / "b.zip")

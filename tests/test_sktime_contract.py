@@ -1,9 +1,18 @@
 """All of sktime's own estimator checks."""
 
+import numpy as np
 import pytest
 from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from sktime_alm import ALMElmanForecaster
+
+QUICK = {"hidden_size": 2, "max_iter": 2, "random_state": 0}
+MORE = [
+    ALMElmanForecaster(),
+    ALMElmanForecaster(alpha=np.inf, lags=0, window_means=(1, 2), exog_lags=None),
+    ALMElmanForecaster(activation="tanh", exog_lags=None, n_init=2, ensemble="mean", **QUICK),
+    ALMElmanForecaster(lags=3, window_means={"y": (2,)}, alpha=0.5, skip_alpha="auto", **QUICK),
+]
 
 
 # the checks themselves warn: of numpy and pandas, and of what sktime will change
@@ -11,3 +20,10 @@ from sktime_alm import ALMElmanForecaster
 @parametrize_with_checks([ALMElmanForecaster])
 def test_sktime_estimator_checks(obj, test_name):
     check_estimator(obj, tests_to_run=test_name, raise_exceptions=True, verbose=False)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default", "ignore:Training did not converge")
+@pytest.mark.parametrize("forecaster", MORE, ids=str)
+def test_sktime_estimator_checks_of_other_arguments(forecaster):
+    check_estimator(forecaster, raise_exceptions=True, verbose=False)

@@ -1,0 +1,68 @@
+"""Coverage of the intervals of short series, with default arguments: what of 100 values lie inside.
+
+    python examples/benchmark/short_series.py --series 400
+
+White noise, an autoregression with the coefficient 0.7 and a random walk, one and four steps ahead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from sktime_alm import ALMElmanForecaster
+
+LENGTHS = (6, 8, 12, 20, 30, 50, 100)
+PROCESSES = {"noise": 0.0, "AR(1), 0.7": 0.7, "random walk": 1.0}
+COVERAGES = (0.8, 0.9, 0.95)
+STEPS = (1, 4)
+
+
+def simulate(coefficient: float, length: int, rng: np.random.Generator) -> pd.Series:
+    """A series of an autoregression, in its stationary state if there is one."""
+    noise = rng.normal(size=length + 50)
+    values, last = np.empty(length + 50), 0.0
+    for t, shock in enumerate(noise):
+        last = values[t] = coefficient * last + shock
+    return pd.Series(values[50:])
+
+
+def coverage(coefficient: float, length: int, n_series: int) -> pd.Series:
+    """The share of values inside, for each number of steps and each nominal coverage."""
+    rng, inside = np.random.default_rng(length), []
+    for _ in range(n_series):
+        y = simulate(coefficient, length + max(STEPS), rng)
+        forecaster = ALMElmanForecaster(random_state=0).fit(y[:length])
+        found = forecaster.predict_interval(fh=list(STEPS), coverage=list(COVERAGES))
+        inside.append(
+            {
+                (step, share): low <= y[length + step - 1] <= high
+                for step in STEPS
+                for share in COVERAGES
+                for low, high in [found.loc[length + step - 1].xs(share, level=1)]
+            }
+        )
+    return 100.0 * pd.DataFrame(inside).mean()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--series", type=int, default=400, help="series of each kind and length")
+    n_series = parser.parse_args().series
+    warnings.simplefilter("ignore")
+    rows = {
+        (name, length): coverage(coefficient, length, n_series)
+        for name, coefficient in PROCESSES.items()
+        for length in LENGTHS
+    }
+    table = pd.DataFrame(rows).T.rename_axis(["process", "rows"])
+    table.columns = pd.MultiIndex.from_tuples(table.columns, names=["steps", "nominal"])
+    print(table.round(1).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Between units: standardisation, and networks in other units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sktime_alm.solver._typing import Array
+from sktime_alm.solver.network import ElmanParameters
+
+
+@dataclass(frozen=True, eq=False)
+class Standardizer:
+    """Columns to mean 0 and standard deviation 1; a constant column is only centred.
+
+    Attributes
+    ----------
+    mean, scale : arrays of shape (n_columns,)
+    """
+
+    mean: Array
+    scale: Array
+
+    @classmethod
+    def fit(cls, values: Array) -> Standardizer:
+        """Means and standard deviations of the columns, NaN left out."""
+        # through the largest value, so that squares neither overflow nor vanish
+        size = np.nanmax(np.abs(values), axis=0, initial=np.finfo(float).tiny)
+        relative = values / size
+        mean, scale = np.nanmean(relative, axis=0), np.nanstd(relative, axis=0)
+        # rounding leaves a constant column a deviation of a few units in the last place
+        is_constant = scale <= 1e-13
+        return cls(mean * size, np.where(is_constant, 1.0, scale * size))
+
+    @classmethod
+    def identity(cls, n_columns: int) -> Standardizer:
+        """Leaves values as they are."""
+        return cls(np.zeros(n_columns), np.ones(n_columns))
+
+    def transform(self, values: Array) -> Array:
+        """Original units to standard ones."""
+        return (values - self.mean) / self.scale
+
+    def inverse_transform(self, values: Array) -> Array:
+        """Standard units to original ones."""
+        return values * self.scale + self.mean
+
+
+def change_units(
+    parameters: ElmanParameters,
+    inputs: tuple[Standardizer, Standardizer],
+    outputs: tuple[Standardizer, Standardizer],
+) -> ElmanParameters:
+    """The same network in other units: ``(old, new)`` of its inputs and of its outputs.
+
+    With x_old = x_new s + d the input layer becomes V s, b + V d, and likewise for the
+    readout, so that its forecasts in original units do not change.
+    """
+    (old_in, new_in), (old_out, new_out) = inputs, outputs
+    in_ratio, out_ratio = new_in.scale / old_in.scale, old_out.scale / new_out.scale
+    shift, V, D = old_in.transform(new_in.mean), parameters.V, parameters.D
+    c = parameters.c if D is None else parameters.c + D @ shift
+    return ElmanParameters(
+        A=parameters.A * out_ratio[:, None],
+        W=parameters.W,
+        V=V * in_ratio,
+        b=parameters.b + V @ shift,
+        c=new_out.transform(old_out.inverse_transform(c)),
+        D=None if D is None else D * in_ratio * out_ratio[:, None],
+    )

@@ -168,6 +168,7 @@ def test_the_learning_rate_is_chosen_without_the_test_rows(monkeypatch):
     assert gradient.chosen_rate.__wrapped__(task, 100, None) == chosen
 
 
+@pytest.mark.slow
 def test_the_study_of_the_paper_writes_its_tables_and_resumes(tmp_path):
     pytest.importorskip("torch")
     from reproduction.study import load, references
@@ -222,6 +223,7 @@ def test_the_notebook_is_stored_as_one_run_from_top_to_bottom_without_warnings()
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
 
 
+@pytest.mark.slow
 def test_the_forecasting_study_writes_its_tables_and_keeps_earlier_forecasts(tmp_path):
     arguments = ["--quick", "--data", "threshold", "--output", str(tmp_path), "--models"]
     printed = run("benchmark/forecasting.py", *arguments, "random walk", "HAR-X")

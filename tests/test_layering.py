@@ -26,6 +26,7 @@ ORDER = [
     "solver.initialization",
     "solver.reformulation",
     "solver.lagrangian",
+    "solver.rim",
     "solver.optimality",
     "solver.result",
     "solver.bcd",

@@ -15,6 +15,7 @@ All methods are vectorised: arrays of any one shape in, an array of that shape o
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -32,8 +33,16 @@ _ROOT_TOLERANCE = 8.0 * np.finfo(np.float64).eps
 # cells of a bracket among which the minimum of a smooth phi is looked for
 _N_CELLS = 256
 
-scalar = cfunc("float64(float64)", cache=True)
-"""Compile a function of one double for :attr:`Smooth.scalars`; the result is kept on disk."""
+
+def scalar(function: Callable[[float], float]) -> Any:
+    """Compile a function of one double for :attr:`Smooth.scalars`; a decorator.
+
+    What is compiled is kept on disk, unless the function was typed at a prompt.
+    """
+    try:
+        return cfunc("float64(float64)", cache=True)(function)
+    except RuntimeError:  # there is no file to keep it beside
+        return cfunc("float64(float64)")(function)
 
 
 class Activation:

@@ -93,7 +93,7 @@ class _Search:
     def __init__(self, problem: ElmanProblem, settings: SafeguardedSettings, best: Trial) -> None:
         self.problem, self.settings, self.best = problem, settings, best
         self.objectives: list[float] = []
-        self.n_evaluations = 0
+        self.n_evaluations, self.residual = 0, np.inf
 
     def run(self, initial: ElmanParameters) -> Generator[Step, None, Status]:
         """A descent, the relaxations, then rounds of descent and finish.
@@ -119,15 +119,22 @@ class _Search:
         return n_left <= 0 < len(self.objectives) or time_is_up()
 
     def _to_rest(self) -> Generator[Step, None, Status]:
-        """Rounds begun anew, with nothing of what was learned, until one gains nothing."""
-        before = np.inf
-        while before - self.best.objective > _AGAIN * self.best.objective:
-            before = self.best.objective
+        """Rounds begun anew, with nothing of what was learned, until one gains nothing.
+
+        Neither in R nor, by half, in what keeps the finish from the tolerance.
+        """
+        first, is_gaining = len(self.objectives), True
+        while is_gaining:
+            before, residual = self.best.objective, self.residual
             yield from self._descend(self.best, self.settings.max_iter)
             if self.settings.active_set:
                 yield self._finish()
-            if self._is_over or _is_slow(self.objectives, self.settings.patience):
+            if self._is_over or _is_slow(self.objectives[first:], self.settings.patience):
                 return Status.NO_PROGRESS
+            is_gaining = (
+                before - self.best.objective > _AGAIN * self.best.objective
+                or self.settings.tolerance < self.residual <= 0.5 * residual
+            )
         return Status.AT_REST
 
     def _descend(self, start: Trial, max_stages: int, level: float = np.inf) -> Iterator[Step]:
@@ -160,6 +167,7 @@ class _Search:
             tolerance=max(_FINISH_TOLERANCE * tolerance, _ROUNDING),
             max_work=max(_FINISH_WORK * self.n_evaluations, _LEAST_WORK),
         )
+        self.residual = outcome.residual
         step = self._step(outcome.trial, "newton", outcome.n_steps)
         _, point, multipliers = certify_network(problem, self.best.point.parameters, tolerance)
         return step._replace(point=point, multipliers=multipliers)

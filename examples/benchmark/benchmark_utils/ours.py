@@ -23,7 +23,9 @@ _ON_AND_ON = {"max_iter": UNLIMITED, "patience": None}
 MODES = {
     "default": SafeguardedSettings(),
     "look on": SafeguardedSettings(n_relaxations=UNLIMITED, **_ON_AND_ON),
-    "descent alone": SafeguardedSettings(polish=False, active_set=False, **_ON_AND_ON),
+    "descent alone": SafeguardedSettings(
+        polish=False, active_set=False, n_relaxations=0, **_ON_AND_ON
+    ),
 }
 
 

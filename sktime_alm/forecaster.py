@@ -44,7 +44,7 @@ class ALMElmanForecaster(AtomicForecaster):
     ----------
     hidden_size : int, default=8
         Number r of hidden units.
-    activation : {"relu", "leaky_relu", "elu"} or Activation, default="relu"
+    activation : {"relu", "leaky_relu", "elu", "tanh"} or Activation, default="relu"
     lags : int or sequence of int, default=1
         Past values of y: the last ``lags`` values, or exactly those of a sequence. 0 is none.
     window_means : sequence of int, or dict of them, optional
@@ -61,7 +61,7 @@ class ALMElmanForecaster(AtomicForecaster):
     max_recurrence : float, default=0.98
         A bound on the spectral norm of W: the state forgets. Not of the paper's method.
     max_iter : int, optional
-        Outer iterations, in place of those of ``solver_options`` (100).
+        Outer iterations, in place of those of ``solver_options`` (300).
     n_init : int, default=1
         Number of random starts; the best is kept, or all of them by ``ensemble``.
     ensemble : {"mean", "median"}, optional

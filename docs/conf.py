@@ -28,8 +28,11 @@ extensions = [
 exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
 nitpicky = True
-# base classes of other packages, whose documentation no build can reach, and a private one
-nitpick_ignore_regex = [("py:class", r"(enum|sktime)\..*|sktime_alm\..*\._\w+")]
+# base classes of other packages, whose documentation no build can reach, and those of no user's
+nitpick_ignore_regex = [
+    ("py:class", r"(enum|sktime)\..*|sktime_alm\..*\._\w+|sktime_alm\.atomic\..*"),
+    ("py:class", r"sktime_alm\.solver\.settings\.Settings"),
+]
 
 # the maths of GitHub: $...$, $$...$$ and ```math
 myst_enable_extensions = ["colon_fence", "dollarmath"]

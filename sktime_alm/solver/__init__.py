@@ -20,7 +20,7 @@ from sktime_alm.solver.optimality import Certificate
 from sktime_alm.solver.reformulation import ElmanProblem
 from sktime_alm.solver.regularization import Regularization
 from sktime_alm.solver.result import ALMIterate, ALMResult, IterationRecord, StartOutcome, Status
-from sktime_alm.solver.settings import ALMSettings, SafeguardedSettings
+from sktime_alm.solver.settings import ALMSettings, SafeguardedSettings, Settings
 
 __all__ = [
     "ELU",
@@ -36,6 +36,7 @@ __all__ = [
     "ReLU",
     "Regularization",
     "SafeguardedSettings",
+    "Settings",
     "Smooth",
     "StartOutcome",
     "Status",

@@ -35,7 +35,7 @@ _N_CELLS = 256
 
 
 def scalar(function: Callable[[float], float]) -> Any:
-    """Compile a function of one double for :attr:`Smooth.scalars`; a decorator.
+    """Compile a function of one double for the scalars of :class:`Smooth`; a decorator.
 
     What is compiled is kept on disk, unless the function was typed at a prompt.
     """
@@ -144,7 +144,7 @@ class Smooth(Activation):
 
     Examples
     --------
-    Softsign, u / (1 + |u|):
+    Softsign, u over 1 + abs(u):
 
     >>> from sktime_alm.solver import Smooth, scalar, train
     >>> @scalar
@@ -177,8 +177,8 @@ class Smooth(Activation):
         """The least of the values in the cells of a bracket, refined.
 
         phi is its quadratic part, of curvature c = gamma + mu + 2 l2 and centre m, plus
-        gamma/2 (theta2 - sigma(u))^2. So phi(u) <= phi(m) only within
-        |theta2 - sigma(m)| sqrt(gamma / c) of m.
+        gamma/2 (theta2 - sigma(u))^2. So phi(u) <= phi(m) only where (u - m)^2 is at most
+        (theta2 - sigma(m))^2 gamma / c.
         """
         args = theta1, theta2, theta3, gamma, mu, l2
         c = gamma + mu + 2.0 * l2

@@ -79,7 +79,7 @@ class Settings:
 class SafeguardedSettings(Settings):
     """How the default method runs: every step from a feasible point, and R never rises.
 
-    The fields of :class:`Settings`, and these:
+    The fields of :class:`~sktime_alm.solver.Settings`, and these:
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class SafeguardedSettings(Settings):
         it is worth it: most are given up early.
     recurrence_norm : {"spectral", "diagonal"}, default="spectral"
         The norm of W that ``max_recurrence`` bounds, in ``train`` and the forecaster; see
-        :class:`ElmanProblem`, which has its own where ``solve`` is given one.
+        :class:`~sktime_alm.solver.ElmanProblem`, which has its own where ``solve`` is given one.
     """
 
     polish: bool = True
@@ -114,7 +114,7 @@ class SafeguardedSettings(Settings):
 class ALMSettings(Settings):
     """How Algorithm 3.1 runs.
 
-    The fields of :class:`Settings`, of which ``max_iter`` is 100, and these:
+    The fields of :class:`~sktime_alm.solver.Settings`, of which ``max_iter`` is 100, and these:
 
     Parameters
     ----------

@@ -242,8 +242,11 @@ def _outcomes(
         result = solve(problem, initial, settings, callback)
         outcomes = [(result, result.starts[0])]
     if linear is not None:
-        # a stationary point, where the default method stays
-        result = solve(problem, linear, SafeguardedSettings(tolerance=settings.tolerance))
+        # a stationary point, from which nothing is looked for
+        at_rest = SafeguardedSettings(
+            active_set=False, n_relaxations=0, tolerance=settings.tolerance
+        )
+        result = solve(problem, linear, at_rest)
         outcomes.append((result, result.starts[0]))
     return outcomes
 

@@ -57,6 +57,8 @@ _FIRST_POLISH, _LAST_POLISH = 50, 400
 _N_POLISHES = 3
 # a descent begun anew where one came to rest must gain more than this share to be worth another
 _AGAIN = 1e-6
+# slow or not, as the finish often takes a second or third round
+_FEWEST_ROUNDS = 4
 # a relaxed start is given up if so many more iterations at its present rate would not pay
 _HORIZON = 10
 # how far it goes from the best point towards what the sweeps found
@@ -119,21 +121,23 @@ class _Search:
         return n_left <= 0 < len(self.objectives) or time_is_up()
 
     def _to_rest(self) -> Generator[Step, None, Status]:
-        """Rounds begun anew, with nothing of what was learned, until one gains nothing.
+        """Rounds begun anew, with nothing of what was learned, until one ends at a KKT point.
 
-        Neither in R nor, by half, in what keeps the finish from the tolerance.
+        Or gains nothing, neither in R nor, by half, in what keeps the finish from the tolerance.
         """
-        first, is_gaining = len(self.objectives), True
+        first, n_rounds, is_gaining = len(self.objectives), 0, True
         while is_gaining:
             before, residual = self.best.objective, self.residual
             yield from self._descend(self.best, self.settings.max_iter)
             if self.settings.active_set:
                 yield self._finish()
-            if self._is_over or _is_slow(self.objectives[first:], self.settings.patience):
+            n_rounds += 1
+            is_slow = _is_slow(self.objectives[first:], self.settings.patience)
+            if self._is_over or (is_slow and n_rounds >= _FEWEST_ROUNDS):
                 return Status.NO_PROGRESS
-            is_gaining = (
-                before - self.best.objective > _AGAIN * self.best.objective
-                or self.settings.tolerance < self.residual <= 0.5 * residual
+            gain = before - self.best.objective
+            is_gaining = self.residual > self.settings.tolerance and (
+                gain > _AGAIN * self.best.objective or self.residual <= 0.5 * residual
             )
         return Status.AT_REST
 

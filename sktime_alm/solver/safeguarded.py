@@ -204,8 +204,7 @@ def descend(
     if iterate is None:
         return
     if steepest is None:
-        steepness = float(np.linalg.norm(iterate.gradient))
-        steepest = _STEEPEST * max(iterate.objective, steepness)
+        steepest = _steepest_from(iterate)
     memory: Memory = LimitedMemory(iterate.variables)
     n_steps, is_falling, objectives = settings.max_inner_iter, True, [iterate.objective]
     while n_steps == settings.max_inner_iter and is_falling:
@@ -231,6 +230,11 @@ def descend(
         length = min(2 * length, _LAST_POLISH)
         is_falling = _is_falling(before, iterate, "polish", settings)
         yield Stage("polish", iterate, n_steps, before.objective - iterate.objective)
+
+
+def _steepest_from(iterate: Iterate) -> float:
+    """The largest norm of the gradient that a descent from here may meet."""
+    return _STEEPEST * max(iterate.objective, float(np.linalg.norm(iterate.gradient)))
 
 
 def _is_stationary(iterate: Iterate, settings: SafeguardedSettings) -> bool:
@@ -279,7 +283,7 @@ def _relaxed(
     here = iterate_at(problem, best.hidden_layer)
     if here is None or not np.isfinite(hidden_layer).all():
         return None, n_sweeps
-    steepest = _STEEPEST * max(here.objective, float(np.linalg.norm(here.gradient)))
+    steepest = _steepest_from(here)
     # part of the way there where R is a cliff
     starts = (best.hidden_layer + share * (hidden_layer - best.hidden_layer) for share in _SHARES)
     iterates = (iterate_at(problem, problem.contraction.nearest(s), steepest) for s in starts)

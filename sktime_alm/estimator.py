@@ -33,6 +33,7 @@ from sktime_alm.penalties import (
     make_origins,
     ridge,
 )
+from sktime_alm.pooling import choose_prior, own_readout
 from sktime_alm.progress import Progress
 from sktime_alm.scalers import Standardizer, change_units
 from sktime_alm.solver import (
@@ -48,6 +49,7 @@ from sktime_alm.solver import (
 )
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
+from sktime_alm.solver.datafits import Datafit
 from sktime_alm.solver.multistart import seed_sequence
 from sktime_alm.validation import Validation
 
@@ -73,12 +75,16 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """What a panel has taught: networks in the standardised units of each series."""
+    """What a panel has taught: networks in the standardised units of each series.
+
+    ``prior`` is how many rows of a series their readout counts for against its own.
+    """
 
     layout: InputLayout
     trained: Trained
     penalties: Penalties
     errors: Errors
+    prior: float
 
     def without_rows(self) -> Pretrained:
         """The same without what grows with the rows of the panel, but for the errors."""
@@ -103,6 +109,7 @@ class Estimator:
     random_state: Any
     n_jobs: int | None
     settings: Method
+    loss: Datafit
 
     def fit(
         self,
@@ -126,8 +133,8 @@ class Estimator:
             Number of rows that it was fitted to.
         """
         self._check(series)
-        y_scaler, X_scaler = Standardizer.fit(series.y), Standardizer.fit(series.X)
-        rows = Rows.of(self.layout, series, y_scaler, X_scaler)
+        y_scaler, X_scaler = scalers = self._scalers(series)
+        rows = self._rows(series, scalers)
         if previous is None:
             penalties = self._choose_penalties(rows, steps, progress)
             trained = self._train(rows, penalties, progress)
@@ -140,7 +147,7 @@ class Estimator:
         if previous is not None and previous.errors.is_validated:
             # those of the models that chose the penalties serve on where these are kept
             errors = _in_other_units(previous.errors, previous.model.y_scaler, y_scaler, errors)
-        return self._fitted(series, trained, penalties, errors, (y_scaler, X_scaler))
+        return self._fitted(series, trained, penalties, errors, scalers)
 
     @property
     def _validation(self) -> Validation:
@@ -154,10 +161,7 @@ class Estimator:
         self, panel: Sequence[Series], progress: Progress, previous: Pretrained | None = None
     ) -> Pretrained:
         """Train on all series of a panel, each standardised by itself; or train on from before."""
-        pieces = [
-            Rows.of(self.layout, series, Standardizer.fit(series.y), Standardizer.fit(series.X))
-            for series in panel
-        ]
+        pieces = [self._rows(series, self._scalers(series)) for series in panel]
         rows = Rows.stacked(pieces)
         if rows.is_observed.sum() < 2:
             raise ValueError(
@@ -166,29 +170,40 @@ class Estimator:
             )
         if previous is not None:
             trained = self._train(rows, previous.penalties, progress, previous.trained.networks)
-            # the errors of the first panel's models serve on, as in an update
+            # the errors and the prior of the first panel's models serve on, as in an update
             return replace(previous, trained=trained)
         penalties = self._choose_penalties(rows, (1,), progress)
         trained = self._train(rows, penalties, progress)
         errors = replace(self, interval_method="bootstrap")._errors(
             rows, trained, penalties, progress
         )
-        return Pretrained(self.layout, trained, penalties._replace(models=()), errors)
+        ends = np.cumsum([0, *(len(piece.inputs) for piece in pieces)])
+        prior = choose_prior(rows, self.sigma, ends, penalties.models)
+        return Pretrained(self.layout, trained, penalties._replace(models=()), errors, prior)
 
     def adopt(self, pretrained: Pretrained, series: Series) -> Fitted:
-        """The networks of a panel for a series of its own."""
-        y_scaler, X_scaler = Standardizer.fit(series.y), Standardizer.fit(series.X)
-        errors = pretrained.errors
+        """The networks of a panel for a series of its own: its scale, its own readout."""
+        scalers, errors = self._scalers(series), pretrained.errors
+        rows, trained = self._rows(series, scalers), pretrained.trained
         if self.interval_method == "conformal":
-            rows = Rows.of(self.layout, series, y_scaler, X_scaler)
             everywhere = np.ones(len(rows.inputs), dtype=bool)
             # the networks have seen none of these rows
-            model = Origin(~everywhere, everywhere, 0.0), pretrained.trained.result.parameters
+            model = Origin(~everywhere, everywhere, 0.0), trained.result.parameters
             by_step = _calibrated(self._validation.errors_by_step(rows, [model], MAX_STEPS))
             # a short series makes do with the errors of the panel, one step ahead
             errors = replace(errors, by_step=by_step or (errors.one_step,))
-        scalers = y_scaler, X_scaler
-        return self._fitted(series, pretrained.trained, pretrained.penalties, errors, scalers)
+        own = tuple(
+            own_readout(network, self.sigma, rows, pretrained.prior) for network in trained.networks
+        )
+        trained = trained._replace(networks=own)
+        return self._fitted(series, trained, pretrained.penalties, errors, scalers)
+
+    def _scalers(self, series: Series) -> tuple[Standardizer, Standardizer]:
+        """Of y, or its logarithms, and of X."""
+        return Standardizer.fit(series.y, self.loss.is_log), Standardizer.fit(series.X)
+
+    def _rows(self, series: Series, scalers: tuple[Standardizer, Standardizer]) -> Rows:
+        return Rows.of(self.layout, series, *scalers, self.loss)
 
     def _fitted(
         self,
@@ -200,7 +215,7 @@ class Estimator:
     ) -> Fitted:
         y_scaler, X_scaler = scalers
         spread = np.full(series.y.shape[1], np.nan)
-        rows = Rows.of(self.layout, series, y_scaler, X_scaler)
+        rows = self._rows(series, scalers)
         if len(trained.drawn) > 1 and len(rows.inputs):
             spread = combined_spread(
                 [self._validation.outputs(network, rows)[0] for network in trained.drawn]

@@ -25,6 +25,7 @@ from sktime_alm.progress import watching
 from sktime_alm.solver import ALMSettings, SafeguardedSettings
 from sktime_alm.solver._typing import Array, IntArray
 from sktime_alm.solver.activations import Activation, get_activation
+from sktime_alm.solver.datafits import Datafit, get_datafit
 from sktime_alm.solver.result import Callback
 
 
@@ -172,6 +173,7 @@ class ALMElmanForecaster(AtomicForecaster):
         window_means: Sequence[int] | Mapping[Any, Sequence[int]] | None = None,
         exog_lags: int | Sequence[int] | Mapping[Any, int | Sequence[int]] | None = None,
         linear_skip: bool = True,
+        loss: str | Datafit = "squared",
         alpha: float | str = "auto",
         skip_alpha: float | str = "auto",
         max_recurrence: float = 0.98,
@@ -191,6 +193,7 @@ class ALMElmanForecaster(AtomicForecaster):
         self.window_means = window_means
         self.exog_lags = exog_lags
         self.linear_skip = linear_skip
+        self.loss = loss
         self.alpha = alpha
         self.skip_alpha = skip_alpha
         self.max_recurrence = max_recurrence
@@ -262,6 +265,7 @@ class ALMElmanForecaster(AtomicForecaster):
             panel.check_layout(estimator.layout)
         history = History.of(y, X, X_columns, panel.calendar if panel else None)
         self._tell(history.gaps())
+        self._tell(history.zeros() if estimator.loss.is_log else None)
         if X is not None and self.exog_lags is None:
             self._tell(CONTEMPORANEOUS)
         self._history = history
@@ -285,6 +289,8 @@ class ALMElmanForecaster(AtomicForecaster):
         if before is not None:
             before.check_layout(estimator.layout)
         panel = list(histories(y, X, X_columns, before.calendar if before else None))
+        for history in panel if estimator.loss.is_log else ():
+            self._tell(history.zeros())
         with watching(self.verbose, self.callback) as progress:
             trained = estimator.fit_panel(
                 [history.series for history in panel],
@@ -330,9 +336,14 @@ class ALMElmanForecaster(AtomicForecaster):
         if len(history.times) == n_before:
             return self._become(history, fitted)
         self._tell(history.gaps(n_before))
+        if fitted.model.y_scaler.is_log:
+            self._tell(history.zeros(n_before))
         if not update_params:
             return self._become(history, fitted.advanced(history.series, n_before))
         estimator = self._estimator(history.X_columns)
+        panel: PanelNetwork | None = getattr(self, "pretrained_", None)
+        if panel is not None:
+            return self._become(history, estimator.adopt(panel.pretrained, history.series))
         with watching(self.verbose, self.callback) as progress:
             fitted = estimator.fit(history.series, progress, previous=fitted, n_before=n_before)
         if not estimator.is_brief(n_before, len(history.times)):
@@ -363,10 +374,11 @@ class ALMElmanForecaster(AtomicForecaster):
             self.lags, self.window_means, self.exog_lags, list(X_columns)
         )
         settings = settings_of(self.solver_options, self.max_iter)
-        kept = {item.name for item in fields(Estimator)} & set(arguments)
+        kept = {item.name for item in fields(Estimator)} & set(arguments) - {"loss"}
         return Estimator(
             layout=layout,
             sigma=get_activation(self.activation),
+            loss=get_datafit(self.loss),
             settings=settings,
             **{name: arguments[name] for name in kept},
         )

@@ -133,6 +133,33 @@ class History:
             "seen, put rows of missing values in: y.asfreq(...)."
         )
 
+    def zeros(self, first: int = 0) -> str | None:
+        """What becomes of zeros where logarithms are taken, in the rows from ``first`` on.
+
+        Raises
+        ------
+        ValueError
+            If a value is below 0, or a column holds no other than zeros.
+        """
+        is_wrong = (self.y < 0.0).any(axis=1)
+        if is_wrong.any():
+            row = int(np.argmax(is_wrong))
+            raise ValueError(
+                f"y must not be below 0 with a loss of logarithms, such as 'qlike'; found "
+                f"{self.y[row].min():g} at {self.times[row]}. Pass variances or volatilities, not "
+                "returns and not logarithms"
+            )
+        is_zero = self.y == 0.0
+        if not (self.y > 0.0).any(axis=0).all():
+            raise ValueError("y must be above 0 in some row, found a column without such a value")
+        n_zeros = int(is_zero[first:].any(axis=1).sum())
+        if not n_zeros:
+            return None
+        return (
+            f"y is 0 in {n_zeros} rows: there it counts as the smallest value above 0, since the "
+            "loss is one of logarithms. If nothing was traded, put NaN in, a missing value."
+        )
+
     @property
     def series(self) -> Series:
         """The rows as arrays."""

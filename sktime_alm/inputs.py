@@ -15,6 +15,7 @@ from sktime_alm.scalers import Standardizer
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver._validation import check_count, check_counts
 from sktime_alm.solver.activations import Activation
+from sktime_alm.solver.datafits import Datafit
 from sktime_alm.solver.network import ElmanParameters, simulate
 
 _KIND = "an integer or a sequence of integers"
@@ -290,6 +291,10 @@ class Rows(NamedTuple):
         The place of a row in its series, from above 0 to 1.
     previous : array of shape (T, m)
         The last targets seen before the row; NaN if there are none.
+    scale : array of shape (T, m)
+        The units of the targets, which differ between the series of a panel.
+    loss : Datafit
+        Of targets that are not standardised.
     """
 
     inputs: Array
@@ -297,10 +302,17 @@ class Rows(NamedTuple):
     starts: tuple[int, ...]
     position: Array
     previous: Array
+    scale: Array
+    loss: Datafit
 
     @classmethod
     def of(
-        cls, layout: InputLayout, series: Series, y_scaler: Standardizer, X_scaler: Standardizer
+        cls,
+        layout: InputLayout,
+        series: Series,
+        y_scaler: Standardizer,
+        X_scaler: Standardizer,
+        loss: Datafit,
     ) -> Rows:
         """The rows of a series that have all their inputs."""
         targets, X = y_scaler.transform(series.y), X_scaler.transform(series.X)
@@ -310,7 +322,8 @@ class Rows(NamedTuple):
         position = np.arange(1, len(full) + 1) / max(len(full), 1)
         last_seen = carried_forward(targets, series.starts)
         previous = np.vstack([np.full(targets.shape[1], np.nan), last_seen])[full]
-        return cls(inputs[full], targets[full], first, position, previous)
+        scale = np.broadcast_to(y_scaler.scale, targets[full].shape)
+        return cls(inputs[full], targets[full], first, position, previous, scale, loss)
 
     @classmethod
     def stacked(cls, pieces: Sequence[Rows]) -> Rows:
@@ -321,9 +334,15 @@ class Rows(NamedTuple):
             for offset, piece in zip(offsets, pieces, strict=True)
             for start in piece.starts
         ]
-        inputs, targets, _, position, previous = zip(*pieces, strict=True)
+        inputs, targets, _, position, previous, scale, losses = zip(*pieces, strict=True)
         arrays = np.vstack(inputs), np.vstack(targets)
-        return cls(*arrays, tuple(starts), np.concatenate(position), np.vstack(previous))
+        last = np.vstack(previous), np.vstack(scale), losses[0]
+        return cls(*arrays, tuple(starts), np.concatenate(position), *last)
+
+    @property
+    def datafit(self) -> Datafit:
+        """The loss of the standardised targets."""
+        return self.loss.in_units(self.scale)
 
     @property
     def is_observed(self) -> BoolArray:
@@ -342,8 +361,9 @@ class Rows(NamedTuple):
         is_start = np.zeros(len(kept), dtype=bool)
         is_start[list(self.starts)] = True
         starts = tuple(int(row) for row in np.flatnonzero(is_start[kept]))
-        inputs, targets, _, position, previous = self
-        return Rows(inputs[kept], targets[kept], starts, position[kept], previous[kept])
+        of_rows = (self.inputs, self.targets), (self.position, self.previous, self.scale)
+        arrays, others = ([array[kept] for array in group] for group in of_rows)
+        return Rows(*arrays, starts, *others, self.loss)
 
 
 def full_rows(context: int, series: Series) -> tuple[IntArray, tuple[int, ...]]:

@@ -17,14 +17,23 @@ class Standardizer:
     Attributes
     ----------
     mean, scale : arrays of shape (n_columns,)
+        Those of the logarithms where these are taken.
+    smallest : array of shape (n_columns,), optional
+        If given, logarithms are taken first, in which a zero counts as the smallest value above
+        it that was seen.
     """
 
     mean: Array
     scale: Array
+    smallest: Array | None = None
 
     @classmethod
-    def fit(cls, values: Array) -> Standardizer:
-        """Means and standard deviations of the columns, NaN left out."""
+    def fit(cls, values: Array, is_log: bool = False) -> Standardizer:
+        """Means and standard deviations of the columns, or of their logarithms; NaN left out."""
+        if is_log:
+            smallest = np.nanmin(np.where(values > 0.0, values, np.nan), axis=0)
+            plain = cls.fit(_logarithms(values, smallest))
+            return cls(plain.mean, plain.scale, smallest)
         # through the largest value, so that squares neither overflow nor vanish
         size = np.nanmax(np.abs(values), axis=0, initial=np.finfo(float).tiny)
         relative = values / size
@@ -38,13 +47,25 @@ class Standardizer:
         """Leaves values as they are."""
         return cls(np.zeros(n_columns), np.ones(n_columns))
 
+    @property
+    def is_log(self) -> bool:
+        """Whether logarithms are taken."""
+        return self.smallest is not None
+
     def transform(self, values: Array) -> Array:
         """Original units to standard ones."""
+        if self.smallest is not None:
+            values = _logarithms(values, self.smallest)
         return (values - self.mean) / self.scale
 
     def inverse_transform(self, values: Array) -> Array:
         """Standard units to original ones."""
-        return values * self.scale + self.mean
+        values = values * self.scale + self.mean
+        return np.exp(values) if self.is_log else values
+
+
+def _logarithms(values: Array, smallest: Array) -> Array:
+    return np.log(np.where(values == 0.0, smallest, values))
 
 
 def change_units(
@@ -55,17 +76,18 @@ def change_units(
     """The same network in other units: ``(old, new)`` of its inputs and of its outputs.
 
     With x_old = x_new s + d the input layer becomes V s, b + V d, and likewise for the
-    readout, so that its forecasts in original units do not change.
+    readout, so that its forecasts in original units do not change. Where logarithms are taken,
+    the units are those of the logarithms.
     """
     (old_in, new_in), (old_out, new_out) = inputs, outputs
     in_ratio, out_ratio = new_in.scale / old_in.scale, old_out.scale / new_out.scale
-    shift, V, D = old_in.transform(new_in.mean), parameters.V, parameters.D
+    shift, V, D = (new_in.mean - old_in.mean) / old_in.scale, parameters.V, parameters.D
     c = parameters.c if D is None else parameters.c + D @ shift
     return ElmanParameters(
         A=parameters.A * out_ratio[:, None],
         W=parameters.W,
         V=V * in_ratio,
         b=parameters.b + V @ shift,
-        c=new_out.transform(old_out.inverse_transform(c)),
+        c=(c * old_out.scale + old_out.mean - new_out.mean) / new_out.scale,
         D=None if D is None else D * in_ratio * out_ratio[:, None],
     )

@@ -49,6 +49,7 @@ ORDER = [
     "intervals",
     "penalties",
     "validation",
+    "pooling",
     "fitted",
     "progress",
     "estimator",

@@ -7,7 +7,7 @@ loss of the problem is the mean of ``value`` over the rows with targets.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -15,7 +15,18 @@ from sktime_alm.solver._typing import Array
 
 
 class Datafit(Protocol):
-    """What the solver asks of a loss."""
+    """What is asked of a loss.
+
+    Attributes
+    ----------
+    is_log : bool
+        Whether it is one of logarithms: a forecaster takes those of y.
+    """
+
+    is_log: ClassVar[bool]
+
+    def in_units(self, scale: Array) -> Datafit:
+        """The loss of targets and outputs that are given in these units, of shape (T, m)."""
 
     def value(self, Y: Array, outputs: Array) -> Array:
         """The loss of each row, of shape (T,)."""
@@ -31,6 +42,12 @@ class Datafit(Protocol):
 class Squared:
     """||y - yhat||^2: the paper's, with which the blocks of the weights and states are closed."""
 
+    is_log: ClassVar[bool] = False
+
+    def in_units(self, scale: Array) -> Squared:
+        """Itself: a factor for each output, which standardised targets do without."""
+        return self
+
     def value(self, Y: Array, outputs: Array) -> Array:
         """||y - yhat||^2 of each row."""
         errors = Y - outputs
@@ -43,3 +60,8 @@ class Squared:
     def curvature(self, Y: Array, outputs: Array) -> Array:
         """2."""
         return np.full(outputs.shape, 2.0)
+
+
+def get_datafit(loss: str | Datafit) -> Datafit:
+    """A loss by its name, or as it is."""
+    return Squared() if loss == "squared" else loss

@@ -335,9 +335,15 @@ class Rows(NamedTuple):
             for start in piece.starts
         ]
         inputs, targets, _, position, previous, scale, losses = zip(*pieces, strict=True)
-        arrays = np.vstack(inputs), np.vstack(targets)
-        last = np.vstack(previous), np.vstack(scale), losses[0]
-        return cls(*arrays, tuple(starts), np.concatenate(position), *last)
+        return cls(
+            np.vstack(inputs),
+            np.vstack(targets),
+            tuple(starts),
+            np.concatenate(position),
+            np.vstack(previous),
+            np.vstack(scale),
+            losses[0],
+        )
 
     @property
     def datafit(self) -> Datafit:
@@ -361,9 +367,15 @@ class Rows(NamedTuple):
         is_start = np.zeros(len(kept), dtype=bool)
         is_start[list(self.starts)] = True
         starts = tuple(int(row) for row in np.flatnonzero(is_start[kept]))
-        of_rows = (self.inputs, self.targets), (self.position, self.previous, self.scale)
-        arrays, others = ([array[kept] for array in group] for group in of_rows)
-        return Rows(*arrays, starts, *others, self.loss)
+        return Rows(
+            self.inputs[kept],
+            self.targets[kept],
+            starts,
+            self.position[kept],
+            self.previous[kept],
+            self.scale[kept],
+            self.loss,
+        )
 
 
 def full_rows(context: int, series: Series) -> tuple[IntArray, tuple[int, ...]]:

@@ -5,14 +5,13 @@ the panel's R_0: of all it minimises
 
     sum_t loss(y_t, R q_t) + prior sum_j s_j^2 ||R_j - R_0j||^2,   q_t = [h_t; x_t; 1],
 
-with s_j the standard deviation of q_j, and 1 for the constant (at the means of the others). So ``prior`` counts rows: as many
-in which R_0 is exact would draw it as near.
+with s_j the standard deviation of q_j, and 1 for the constant (at the means of the others). So
+``prior`` counts rows: as many in which R_0 is exact would draw it as near.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -87,29 +86,22 @@ def _shrunk(network: ElmanParameters, h: Array, rows: Rows, prior: float) -> Elm
     is_observed = rows.is_observed
     if prior == np.inf or not is_observed.any():
         return network
-    r, has_skip = h.shape[1], network.D is not None
-    inputs = np.hstack([h, rows.inputs]) if has_skip else h
-    spread = inputs[is_observed].std(axis=0)
+    inputs = h if network.D is None else np.hstack([h, rows.inputs])
+    mean, spread = inputs[is_observed].mean(axis=0), inputs[is_observed].std(axis=0)
     # what does not vary has no part in the change
     spread = np.where(spread > 0.0, spread, np.inf)
     weight = prior / is_observed.sum()
-    left = rows.targets - network.outputs(h, rows.inputs)
     problem = ElmanProblem(
-        (inputs - inputs[is_observed].mean(axis=0)) / spread,
-        left,
+        (inputs - mean) / spread,
+        rows.targets - network.outputs(h, rows.inputs),
         Regularization(l2_skip=weight, l2_readout_bias=weight),
         linear_skip=True,
         datafit=rows.datafit,
     )
-    change = linear_model(problem, 1)
-    D = change.D / spread
-    shift = change.c - D @ inputs[is_observed].mean(axis=0)
-    return replace(
-        network,
-        A=network.A + D[:, :r],
-        D=network.D + D[:, r:] if has_skip else None,
-        c=network.c + shift,
-    )
+    readout = linear_model(problem, 1).readout
+    slopes, constant = readout[:, 1:-1] / spread, readout[:, -1]
+    change = np.column_stack([slopes, constant - slopes @ mean])
+    return ElmanParameters.from_layers(network.hidden_layer, network.readout + change)
 
 
 def _loss(network: ElmanParameters, h: Array, rows: Rows) -> float:

@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from sktime_alm.solver._typing import Array
+from sktime_alm.solver._validation import check_choice
 
 
 class Datafit(Protocol):
@@ -64,4 +65,9 @@ class Squared:
 
 def get_datafit(loss: str | Datafit) -> Datafit:
     """A loss by its name, or as it is."""
-    return Squared() if loss == "squared" else loss
+    if not isinstance(loss, str):
+        return loss
+    return _NAMED[check_choice(loss, "loss", _NAMED)]()
+
+
+_NAMED: dict[str, type[Datafit]] = {"squared": Squared}

@@ -2,5 +2,6 @@
 
 from sktime_alm._version import __version__
 from sktime_alm.forecaster import ALMElmanForecaster
+from sktime_alm.panel import mean_of_others
 
-__all__ = ["ALMElmanForecaster", "__version__"]
+__all__ = ["ALMElmanForecaster", "__version__", "mean_of_others"]

@@ -79,6 +79,50 @@ def histories(
         yield found
 
 
+def mean_of_others(y: pd.DataFrame) -> pd.DataFrame:
+    """The mean over the other series of a panel at each time: a market-wide input X of each.
+
+    As an input it is known after its time only: use its lags or window means (``exog_lags=1``).
+    Means of logarithms, ``mean_of_others(np.log(y))``, suit variances.
+
+    Parameters
+    ----------
+    y : pandas.DataFrame
+        A panel or hierarchy: times in the last level of the index, series in the others.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the index of y. Missing where no other series has been observed yet; a time at which
+        none is observed takes the mean of the last time before it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If y is no panel, or a panel of one series.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sktime_alm import mean_of_others
+    >>> index = pd.MultiIndex.from_product([["a", "b", "c"], [1, 2]], names=["series", "time"])
+    >>> mean_of_others(pd.DataFrame({"y": [1.0, 2.0, 3.0, 4.0, 5.0, 9.0]}, index))["y"].tolist()
+    [4.0, 6.5, 3.0, 5.5, 2.0, 3.0]
+    """
+    if not (isinstance(y, pd.DataFrame) and isinstance(y.index, pd.MultiIndex)):
+        raise TypeError(
+            "y must be a panel, a pandas.DataFrame with the series in the outer levels of its "
+            f"index and times in the last; found {type(y).__name__}"
+        )
+    levels = list(range(y.index.nlevels - 1))
+    if len(y.index.droplevel(-1).unique()) < 2:
+        raise ValueError("y must hold two series or more, found one: it has no others")
+    times = y.groupby(level=-1)
+    n_others = times.transform("count") - y.notna()
+    means = (times.transform("sum") - y.fillna(0.0)) / n_others.where(n_others > 0)
+    return means.groupby(level=levels).ffill()
+
+
 def for_each_series(X: pd.DataFrame, keys: pd.Index) -> pd.DataFrame:
     """One X for all series of a panel, repeated for each of them.
 

@@ -9,7 +9,7 @@ from sktime.forecasting.model_evaluation import evaluate
 from sktime.performance_metrics.forecasting import MeanSquaredError
 from sktime.split import ExpandingWindowSplitter
 
-from sktime_alm import ALMElmanForecaster
+from sktime_alm import ALMElmanForecaster, mean_of_others
 from sktime_alm.solver import train
 from tests.conftest import named
 from tests.test_forecaster import make_data
@@ -306,3 +306,45 @@ def test_the_columns_of_several_series_are_those_of_the_panel_in_their_order():
     assert forecaster.fit(series["x"]).predict(fh=[1]).notna().all(axis=None)
     with pytest.raises(ValueError, match="y must have the columns of pretrain"):
         forecaster.clone().fit(series["x"][["b", "a"]])
+
+
+def unequal_panel():
+    """Three series of which one is shorter and one has a hole."""
+    rng = np.random.default_rng(0)
+    lengths = {"s0": 8, "s1": 5, "s2": 8}
+    y = panel_of({key: pd.DataFrame({"y": rng.normal(size=n)}) for key, n in lengths.items()})
+    y.loc[("s2", 3)] = np.nan
+    return y
+
+
+def test_the_mean_of_others_leaves_out_the_series_itself():
+    y = unequal_panel()
+    means = mean_of_others(y)
+    pd.testing.assert_index_equal(means.index, y.index)
+    for (key, time), row in means.iterrows():
+        others = y.drop(key, level=0).xs(time, level=1)
+        np.testing.assert_allclose(row, others.mean())
+
+
+def test_the_mean_of_others_looks_at_no_later_time_and_fills_with_the_last():
+    y = unequal_panel()
+    changed = y.copy()
+    changed.loc[y.index.get_level_values(-1) >= 5] *= -7.0
+    is_before = y.index.get_level_values(-1) < 5
+    pd.testing.assert_frame_equal(mean_of_others(changed)[is_before], mean_of_others(y)[is_before])
+    # nobody else at times 5 to 7: the mean of time 4 stands
+    alone = mean_of_others(y.drop("s2", level=0)).loc["s0", "y"]
+    assert (alone[5:] == alone[4]).all()
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (pd.DataFrame({"y": [1.0]}), "y must be a panel"),
+        (panel_of({"a": pd.DataFrame({"y": [1.0]})}), "two series or more, found one"),
+    ],
+    ids=["no panel", "one series"],
+)
+def test_the_mean_of_others_needs_others(y, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        mean_of_others(y)

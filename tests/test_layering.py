@@ -30,6 +30,7 @@ ORDER = [
     "solver.optimality",
     "solver.result",
     "solver.bcd",
+    "solver.readout",
     "solver.reduced",
     "solver.accelerated",
     "solver.polish",

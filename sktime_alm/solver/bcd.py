@@ -40,7 +40,7 @@ def update_parameters(
     rhs = problem.regressor_product(h, rows)
     penalty = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, h.shape[1])
     hidden_layer = _solve_ridge(gamma * hidden_layer_gram(problem, h, gram), penalty, rhs).T
-    return ElmanParameters.from_layers(hidden_layer, solve_readout(problem, h, gram))
+    return ElmanParameters.from_layers(hidden_layer, closed_readout(problem, h, gram))
 
 
 def hidden_layer_gram(problem: ElmanProblem, h: Array, gram: Array) -> Array:
@@ -54,8 +54,10 @@ def hidden_layer_gram(problem: ElmanProblem, h: Array, gram: Array) -> Array:
     return product
 
 
-def solve_readout(problem: ElmanProblem, h: Array, gram: Array | None = None) -> Array:
+def closed_readout(problem: ElmanProblem, h: Array, gram: Array | None = None) -> Array:
     """[A D c] of (3.14), of shape (m, r + n + 1), or [A c] without a linear skip.
+
+    That of the squared loss, with which other losses begin.
 
     ``gram``, h'h, can be passed by a caller that has it.
     """
@@ -101,7 +103,7 @@ def update_hidden_states(
     ends, missing = problem.ends, problem.missing
     # many right sides of few unknowns: a product with the inverse is many times faster
     h = np.matmul(d, inverse_of(D2 + of_next), out=rows)
-    h[ends] = _solve_positive_definite(D2, d[ends].T).T
+    h[ends] = solve_positive_definite(D2, d[ends].T).T
     if len(missing):
         of_next.flat[:: len(of_next) + 1] += gamma
         h[missing] = d[missing] @ inverse_of(of_next)
@@ -153,7 +155,7 @@ def sweep(
 def _solve_ridge(gram: Array, penalty: Array, rhs: Array) -> Array:
     """Solve (gram + diag(penalty)) x = rhs; ``gram`` is overwritten."""
     gram.flat[:: len(gram) + 1] += penalty
-    return _solve_positive_definite(gram, rhs)
+    return solve_positive_definite(gram, rhs)
 
 
 def inverse_of(matrix: Array) -> Array:
@@ -166,7 +168,7 @@ def inverse_of(matrix: Array) -> Array:
     return inverse_factor.T @ inverse_factor
 
 
-def _solve_positive_definite(matrix: Array, rhs: Array) -> Array:
+def solve_positive_definite(matrix: Array, rhs: Array) -> Array:
     """Solve by Cholesky; by least squares where a zero penalty leaves the matrix singular."""
     # LAPACK itself: at these sizes the checks of scipy.linalg.cho_solve cost more than it
     factor, solution, info = dposv(matrix, rhs, lower=1)

@@ -177,6 +177,8 @@ class _Sums:
         self.next_xi[:-1] = states.xi[1:]
         self.next_xi[problem.is_end] = 0.0
         self.observed = problem.observed(np.hstack([states.h, problem.skip]))
+        # second derivatives of the loss; 2/T with the squared one
+        self.weights = problem.curvature(trial.readout, states.h)
 
     def run(self, P: Array) -> None:
         """Go through time; P holds the regressors, whitened."""
@@ -213,15 +215,13 @@ class _Sums:
         J *= self.piece.slopes[here][:, :, None]
         weight, A = 2.0 / problem.n_observed, self.trial.readout[:, :r]
         outputs = np.matmul(A, J)
-        missing = problem.missing
-        outputs[missing[(missing >= here.start) & (missing < here.stop)] - here.start] = 0.0
-        flat = outputs.reshape(-1, n)
-        self.products += weight * (flat.T @ flat)
+        weighted = self.weights[here][:, :, None] * outputs
+        self.products += outputs.reshape(-1, n).T @ weighted.reshape(-1, n)
         by_row = J.reshape(T, r * n)
         self.cross -= self.next_xi[here].T @ by_row
         self.mixed[:, :r] -= weight * (states.errors[here].T @ by_row).reshape(-1, r, n)
         for o, mixed in enumerate(self.mixed):
-            mixed += weight * (self.observed[here].T @ outputs[:, o])
+            mixed += self.observed[here].T @ weighted[:, o]
 
     def hessian(self, inverse: Array, of_B: Array) -> Array:
         """The sums put together."""
@@ -233,17 +233,22 @@ class _Sums:
         ridge = (inverse * of_B) @ inverse.T
         for i in range(0, n, q):
             H[i : i + q, i : i + q] += ridge
-        gram = (2.0 / problem.n_observed) * self.observed.T @ self.observed
-        gram.flat[:: len(gram) + 1] += 2.0 * problem.regularization.of_readout(r, problem.n_skip)
-        try:
-            factor = cho_factor(gram)
-        except np.linalg.LinAlgError:
-            # units that do the same, without a penalty: any of the best readouts will do
-            gram.flat[:: len(gram) + 1] += 1e-12 * np.trace(gram)
-            factor = cho_factor(gram)
-        for mixed in self.mixed:
-            H -= mixed.T @ cho_solve(factor, mixed)
+        of_readout = 2.0 * problem.regularization.of_readout(r, problem.n_skip)
+        for weights, mixed in zip(self.weights.T, self.mixed, strict=True):
+            gram = self.observed.T @ (weights[:, None] * self.observed)
+            gram.flat[:: len(gram) + 1] += of_readout
+            H -= mixed.T @ cho_solve(_factor(gram), mixed)
         return 0.5 * (H + H.T)
+
+
+def _factor(gram: Array) -> tuple[Array, bool]:
+    """The Cholesky factor of the readout's system."""
+    try:
+        return cho_factor(gram)
+    except np.linalg.LinAlgError:
+        # units that do the same, without a penalty: any of the best readouts will do
+        gram.flat[:: len(gram) + 1] += 1e-12 * np.trace(gram)
+        return cho_factor(gram)
 
 
 def chunks(

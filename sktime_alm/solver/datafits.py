@@ -1,18 +1,24 @@
 """Losses: what a row costs, with its derivatives in the outputs.
 
 A datafit is handed targets and outputs of shape (T, m) and knows nothing of the network: the
-loss of the problem is the mean of ``value`` over the rows with targets.
+loss of the problem is the mean of ``value`` over the rows with targets. Another loss is one
+class with these methods. It has to be convex in the outputs, once differentiable, with a second
+derivative that is above 0 where it exists and is not 0 everywhere: the best readout is found by
+Newton's method.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import numpy as np
 
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver._validation import check_choice
+from sktime_alm.solver._validation import check_choice, check_positive
+
+# below this exp(z) - z - 1 is a sum of few powers
+_SMALL = 1e-2
 
 
 class Datafit(Protocol):
@@ -36,7 +42,7 @@ class Datafit(Protocol):
         """Its derivative in the outputs, of shape (T, m)."""
 
     def curvature(self, Y: Array, outputs: Array) -> Array:
-        """Its second derivative in each output, of shape (T, m)."""
+        """Its second derivative in each output, of shape (T, m); the mixed ones are 0."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,81 @@ class Squared:
         return np.full(outputs.shape, 2.0)
 
 
+@dataclass(frozen=True, eq=False)
+class QLIKE:
+    """The gamma deviance of targets that are logarithms, y = log v: QLIKE of v to a power p.
+
+    With e = y - yhat and vhat = exp(yhat) it is
+
+        2 / p^2 (exp(p e) - p e - 1) = 2 / p^2 ((v / vhat)^p - log (v / vhat)^p - 1),
+
+    which is e^2 for a small p e. It ranks forecasts of a variance rightly where v is a noisy
+    measurement of it (Patton 2011), and where it is least the mean of (v / vhat)^p is 1.
+
+    Parameters
+    ----------
+    power : float or array of shape (T, m), default=0.5
+        p. With variances v, 1 is the loss of a variance and 1/2 that of a volatility.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is a number that is not above 0.
+    """
+
+    is_log: ClassVar[bool] = True
+
+    power: float | Array = 0.5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.power, np.ndarray):
+            check_positive(self.power, "power")
+
+    def in_units(self, scale: Array) -> QLIKE:
+        """The same of errors in units of ``scale``, up to its square: p times the scale."""
+        return replace(self, power=self.power * scale)
+
+    def value(self, Y: Array, outputs: Array) -> Array:
+        """2 / p^2 (exp(p e) - p e - 1), summed over outputs; infinite where it overflows."""
+        z = self.power * (Y - outputs)
+        with np.errstate(over="ignore"):
+            plain = np.expm1(z) - z
+        series = 0.5 * z * z * (1.0 + z / 3.0 * (1.0 + z / 4.0 * (1.0 + z / 5.0 * (1.0 + z / 6.0))))
+        losses: Array = 2.0 / self.power**2 * np.where(np.abs(z) < _SMALL, series, plain)
+        return losses.sum(axis=1)
+
+    def derivative(self, Y: Array, outputs: Array) -> Array:
+        """-2 / p (exp(p e) - 1)."""
+        with np.errstate(over="ignore"):
+            return -2.0 / self.power * np.expm1(self.power * (Y - outputs))
+
+    def curvature(self, Y: Array, outputs: Array) -> Array:
+        """2 exp(p e)."""
+        with np.errstate(over="ignore"):
+            return 2.0 * np.exp(self.power * (Y - outputs))
+
+
+_NAMED: dict[str, type[Datafit]] = {"squared": Squared, "qlike": QLIKE}
+
+
 def get_datafit(loss: str | Datafit) -> Datafit:
-    """A loss by its name, or as it is."""
-    if not isinstance(loss, str):
-        return loss
-    return _NAMED[check_choice(loss, "loss", _NAMED)]()
+    """A loss by its name, or as it is.
 
-
-_NAMED: dict[str, type[Datafit]] = {"squared": Squared}
+    Raises
+    ------
+    ValueError, TypeError
+        If the name is unknown, or the object is no loss.
+    """
+    if isinstance(loss, str):
+        return _NAMED[check_choice(loss, "loss", _NAMED)]()
+    missing = [
+        name
+        for name in ("is_log", "in_units", "value", "derivative", "curvature")
+        if not hasattr(loss, name)
+    ]
+    if isinstance(loss, type) or missing:
+        raise TypeError(
+            f"loss must be one of {sorted(_NAMED)} or an object with the methods of a Datafit, "
+            f"found {loss!r}"
+        )
+    return loss

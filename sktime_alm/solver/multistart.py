@@ -16,11 +16,12 @@ from sktime_alm.solver import alm, safeguarded
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver._validation import check_count, check_matrix, check_nonnegative
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.bcd import solve_readout
+from sktime_alm.solver.datafits import Datafit, Squared
 from sktime_alm.solver.driver import run
 from sktime_alm.solver.execution import limited, take_interrupt
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.network import ElmanParameters
+from sktime_alm.solver.readout import solve_readout
 from sktime_alm.solver.reduced import iterate_at
 from sktime_alm.solver.reformulation import ElmanProblem
 from sktime_alm.solver.regularization import Regularization
@@ -72,6 +73,11 @@ def solve(
         safeguard is below the objective there, or if the settings are none.
     """
     settings = _check_settings(settings)
+    if isinstance(settings, ALMSettings) and not problem.is_squared:
+        raise ValueError(
+            "settings must be SafeguardedSettings with a datafit other than Squared: the blocks of "
+            f"the paper's method are closed for that alone; found {problem.datafit!r}"
+        )
     problem.check_parameters(initial, "initial")
     with np.errstate(all="ignore"), limited():
         if not np.isfinite(problem.objective(initial)):
@@ -112,6 +118,7 @@ def train(
     linear_skip: bool = False,
     skip_alpha: float = 1.0,
     max_recurrence: float | None = None,
+    datafit: Datafit | None = None,
     settings: SafeguardedSettings | ALMSettings | None = None,
     **options: Any,
 ) -> ALMResult:
@@ -155,6 +162,8 @@ def train(
         A bound on the norm of W, or infinity; see :class:`ElmanProblem`. By default 0.98: without
         a bound noisy data make chaotic networks of weak penalties. The paper's method, which
         knows no bound, has none.
+    datafit : Datafit, optional
+        The loss of a row, by default ``Squared()``, the only one of the paper's method.
     settings : SafeguardedSettings or ALMSettings, optional
         The method, and how it runs.
     **options
@@ -195,7 +204,9 @@ def train(
         skip_alpha=check_nonnegative(skip_alpha, "skip_alpha") if linear_skip else None,
     )
     norm = "spectral" if isinstance(method, ALMSettings) else method.recurrence_norm
-    problem = ElmanProblem(X, Y, penalties, activation, starts, linear_skip, max_recurrence, norm)
+    loss = Squared() if datafit is None else datafit
+    kind = starts, linear_skip, max_recurrence, norm, loss
+    problem = ElmanProblem(X, Y, penalties, activation, *kind)
     if initial is not None and initial.hidden_size != hidden_size:
         raise ValueError(
             f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"

@@ -15,15 +15,19 @@ import numpy as np
 
 from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.bcd import hidden_layer_gram, solve_readout
+from sktime_alm.solver.bcd import hidden_layer_gram
 from sktime_alm.solver.contraction import Frame
 from sktime_alm.solver.execution import check_interrupt
 from sktime_alm.solver.network import ElmanParameters
+from sktime_alm.solver.readout import solve_readout
 from sktime_alm.solver.reformulation import ElmanProblem, Point
 
 
 class Trial(NamedTuple):
-    """The rollout of B with a readout [A D c], its errors y - A h - D x - c, and R."""
+    """The rollout of B with a readout [A D c], its (working) errors, and R.
+
+    The errors are minus half the derivative of the loss: y - A h - D x - c if it is squared.
+    """
 
     hidden_layer: Array
     readout: Array
@@ -63,6 +67,10 @@ def evaluate(problem: ElmanProblem, hidden_layer: Array) -> Trial | None:
     A safe place for interrupts, which are raised here.
     """
     check_interrupt()
+    if not problem.is_squared:
+        with np.errstate(over="ignore", invalid="ignore"):
+            u, h = problem.rollout_of(hidden_layer)
+        return _evaluate_states(problem, hidden_layer, u, h)
     reg, r = problem.regularization, len(hidden_layer)
     # made here, since NumPy asks for large pages where compiled code would not
     u, h, errors = (
@@ -97,8 +105,9 @@ def _evaluate_states(
     problem: ElmanProblem, hidden_layer: Array, u: Array, h: Array
 ) -> Trial | None:
     """The same in NumPy, from the rollout; by least squares where no readout is best."""
-    if not np.isfinite((h * h).sum()):
-        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite((h * h).sum()):
+            return None
     readout = solve_readout(problem, h)
     parameters = ElmanParameters.from_layers(hidden_layer, readout)
     objective = problem.objective_at(Point(parameters, h, u))

@@ -116,6 +116,7 @@ class ElmanProblem:
         object.__setattr__(self, "starts", _check_starts(self.starts, len(X)))
         contraction = Contraction(self.max_recurrence, self.recurrence_norm, _sizes(X))
         object.__setattr__(self, "contraction", contraction)
+        _check_datafit(self.datafit, self.Y)
 
     @property
     def n_samples(self) -> int:
@@ -264,15 +265,27 @@ class ElmanProblem:
 
         2/T (y - yhat) with the squared loss: what the adjoint recursion starts from.
         """
-        derivative = self.datafit.derivative(self.Y, self.outputs(readout, h))
-        derivative[self.missing] = 0.0
-        return derivative / -self.n_observed
+        return 2.0 / self.n_observed * self.errors(readout, h)
 
     def errors(self, readout: Array, h: Array) -> Array:
-        """y - A h - D x - c of every row, 0 where y is missing; shape (T, m)."""
-        errors = self.Y - self.outputs(readout, h)
+        """Minus half the derivative of each row's loss in the outputs, 0 where y is missing.
+
+        y - A h - D x - c with the squared loss, its working residual with another; shape (T, m).
+        """
+        errors = -0.5 * self.datafit.derivative(self.Y, self.outputs(readout, h))
         errors[self.missing] = 0.0
         return errors
+
+    def curvature(self, readout: Array, h: Array) -> Array:
+        """Second derivatives of the mean loss in the outputs, (T, m): 2/T with the squared loss."""
+        curvature = self.datafit.curvature(self.Y, self.outputs(readout, h)) / self.n_observed
+        curvature[self.missing] = 0.0
+        return curvature
+
+    @property
+    def is_squared(self) -> bool:
+        """Whether the loss is the squared one, with which blocks are closed."""
+        return isinstance(self.datafit, Squared)
 
     def targets_of_states(self, readout: Array, hidden_size: int) -> Array:
         """y - D x - c, what A h is to fit, 0 where y is missing; shape (T, m)."""
@@ -330,6 +343,20 @@ def _sizes(X: Array) -> Array:
     shares = X / largest
     sizes = largest * np.sqrt(np.mean(shares**2, axis=0))
     return np.where(sizes > 0.0, sizes, 1.0)
+
+
+def _check_datafit(datafit: Datafit, Y: Array) -> None:
+    """Refuse a loss that is not one of targets of this shape."""
+    try:
+        shape = np.shape(datafit.value(Y, Y))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"datafit must be a loss of targets of shape {Y.shape}, found {datafit!r}: {error}"
+        ) from error
+    if shape != (len(Y),):
+        raise ValueError(
+            f"datafit must have a value for each of the {len(Y)} rows of Y, found shape {shape}"
+        )
 
 
 def _check_starts(starts: Sequence[int], n_samples: int) -> tuple[int, ...]:

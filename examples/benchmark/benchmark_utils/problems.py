@@ -19,8 +19,8 @@ from sktime_alm.datasets import (
     make_tanks,
 )
 from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization
-from sktime_alm.solver.bcd import solve_readout
 from sktime_alm.solver.initialization import initialize
+from sktime_alm.solver.readout import solve_readout
 
 # none of the starts' seeds: from that of the data a start would draw the teacher's own weights
 DATA_SEED = 100

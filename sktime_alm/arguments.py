@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
+from sktime_alm.calendar import Calendar
+from sktime_alm.inputs import InputLayout
 from sktime_alm.model import COMBINATIONS
 from sktime_alm.solver import ALMResult, ALMSettings, SafeguardedSettings, Status
 from sktime_alm.solver._validation import check_choice, check_count, check_nonnegative
@@ -20,6 +22,65 @@ CONTEMPORANEOUS = (
     "what is known in advance, as a calendar or a plan is, a leak in a backtest otherwise. Pass "
     "exog_lags=0 to say so, or exog_lags=1 for what is observed together with y."
 )
+
+# windows and half-lives by the rhythm of a calendar: a week and a month of days, a month and a
+# quarter of weeks, a quarter and a year of months; rows that are only counted pass for days
+_HAR = {
+    "business days": (5, 22),
+    "days": (7, 30),
+    "weeks": (4, 13),
+    "months": (3, 12),
+}
+_LADDERS = {
+    "business days": (1, 2, 5, 12, 30, 80),
+    "weeks": (1, 2, 4, 13, 26),
+    "months": (1, 3, 6, 12),
+}
+
+
+def layout_of(
+    arguments: Mapping[str, Any], calendar: Calendar, columns: Sequence[Any], is_log: bool
+) -> InputLayout:
+    """The inputs that the arguments ask for; what is left out depends on the loss.
+
+    One of logarithms is for variances, which remember long: if neither lags nor means are given,
+    y and the columns of X enter by ladders of half-lives. X is taken to be observed with y.
+    """
+    names = ("lags", "window_means", "half_lives", "exog_lags", "calendar_inputs")
+    lags, windows, half_lives, exog_lags, has_calendar = (arguments[name] for name in names)
+    if is_log and columns and exog_lags is None:
+        exog_lags = 1
+    if is_log and lags is windows is half_lives is None:
+        lags, half_lives = 0, dict.fromkeys(["y", *columns], "ladder")
+    if has_calendar is None:
+        has_calendar = is_log and calendar.has_features
+    return InputLayout.from_arguments(
+        1 if lags is None else lags,
+        _named(windows, "window_means", "har", _HAR, calendar),
+        _named(half_lives, "half_lives", "ladder", _LADDERS, calendar),
+        exog_lags,
+        columns,
+        calendar.n_features if has_calendar else 0,
+    )
+
+
+def _named(
+    value: Any, argument: str, name: str, known: Mapping[str, Any], calendar: Calendar
+) -> Any:
+    """The value with what its names stand for."""
+    if isinstance(value, Mapping):
+        return {key: _named(item, argument, name, known, calendar) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    check_choice(value, argument, (name,))
+    rhythm = calendar.rhythm
+    found = known.get(rhythm or "", known["business days"] if argument == "half_lives" else None)
+    if found is None:
+        raise ValueError(
+            f"{argument}={value!r} is known for days, business days, weeks and months; for other "
+            f"steps pass the numbers, such as {argument}={known['business days']}"
+        )
+    return found
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
@@ -49,6 +110,10 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         raise ValueError("alpha must be finite with linear_skip=False, found inf")
     get_activation(arguments["activation"])
     n_threads(arguments["n_jobs"])
+    if arguments["calendar_inputs"] not in (None, True, False):
+        raise TypeError(
+            f"calendar_inputs must be True, False or None, found {arguments['calendar_inputs']!r}"
+        )
     callback = arguments["callback"]
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, found {callback!r}")

@@ -15,9 +15,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sktime_alm.solver._typing import IntArray
+from sktime_alm.solver._typing import Array, IntArray
 
+# fewer rows do not tell trading days from others
+_FEWEST_TRADING = 10
 _NUMBER = "or y.reset_index(drop=True), and X alike, to count observations"
+_RHYTHMS = (
+    ((pd.offsets.BusinessDay, pd.offsets.CustomBusinessDay), "business days"),
+    ((pd.offsets.Day,), "days"),
+    ((pd.offsets.Week,), "weeks"),
+    (
+        (
+            pd.offsets.MonthEnd,
+            pd.offsets.MonthBegin,
+            pd.offsets.BusinessMonthEnd,
+            pd.offsets.BusinessMonthBegin,
+        ),
+        "months",
+    ),
+)
 # a step of these need not keep the time of day
 _HOURS = (pd.offsets.BusinessHour,)
 # frequencies that pandas does not infer
@@ -37,12 +53,15 @@ class Calendar:
         The time zone of time stamps.
     clock : pandas.Timedelta or None
         The time of day that rows have by the clock of the zone, where steps are days or longer.
+    is_trading : bool
+        Whether they are trading days: business days but for holidays, which rows tell.
     """
 
     kind: str
     frequency: Any = None
     zone: Any = None
     clock: pd.Timedelta | None = None
+    is_trading: bool = False
 
     @classmethod
     def of(cls, index: pd.Index, known: Calendar | None = None) -> Calendar:
@@ -60,13 +79,52 @@ class Calendar:
         if kind == "integers":
             _check_counting(index)
             return cls(kind)
-        if index.freq is None and known is not None and known.holds(index):
-            return known
+        if index.freq is None and known is not None:
+            known = known.learned(index[:1], index[1:])
+            if known.holds(index):
+                return known
+        trading = None if index.freq is not None else _trading(index)
+        if trading is not None:
+            return trading
         frequency = pd.tseries.frequencies.to_offset(index.freq or _inferred(index))
         calendar = cls(kind, frequency, index.tz)
         if calendar.zone is None or calendar._is_tick or isinstance(frequency, _HOURS):
             return calendar
         return replace(calendar, clock=_clock(index))
+
+    def learned(self, before: pd.Index, times: pd.Index, is_dense: bool = False) -> Calendar:
+        """The calendar after trading days that came, or that a horizon names.
+
+        Business days that they pass over become holidays: up to four at a time, as in September
+        2001, and in all so many as a month may have or a tenth of the business days.
+
+        Parameters
+        ----------
+        before : pandas.Index of length 1
+            The last time before them.
+        times : pandas.Index
+        is_dense : bool
+            Whether the times may be a choice of days, of which only five and more that leave out
+            at most a fifth of the business days are taken for all.
+        """
+        if not (self.is_trading and len(times)):
+            return self
+        days = self._days(before.append(times))
+        if not _are_weekdays(days) or not days.is_monotonic_increasing:
+            return self
+        expected = pd.date_range(days[0], days[-1], freq=self.frequency)
+        passed = expected.difference(days)
+        gaps = expected.get_indexer(days[days.isin(expected)])
+        longest = int(np.diff(gaps).max(initial=1)) - 1
+        if is_dense and (len(times) < 5 or len(passed) > 0.2 * (len(expected) - 1)):
+            return self
+        if not len(passed) or longest > 4 or len(passed) > max(4, 0.1 * len(expected)):
+            return self
+        holidays = [*self.frequency.holidays, *passed.to_numpy().astype("datetime64[D]")]
+        return replace(self, frequency=pd.offsets.CustomBusinessDay(holidays=holidays))
+
+    def _days(self, times: pd.Index) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex(self._wall(times).normalize(), freq=None)
 
     def holds(self, index: pd.Index) -> bool:
         """Whether all times of an index are of this calendar."""
@@ -173,6 +231,61 @@ class Calendar:
             return pd.DatetimeIndex(times, freq=self.frequency)
         except ValueError:  # by its own arithmetic of zones pandas does not find the times regular
             return pd.DatetimeIndex(times, freq=None)
+
+    @property
+    def rhythm(self) -> str | None:
+        """The name of a step: "business days", "days", "weeks" or "months"; None of all else."""
+        if self.kind == "integers" or self.frequency.n != 1:
+            return None
+        for kinds, name in _RHYTHMS:
+            if isinstance(self.frequency, kinds):
+                return name
+        return None
+
+    def features(self, times: pd.Index, origin: Any) -> Array:
+        """What the calendar tells about days: indicators of weekdays, and the length of the gap.
+
+        Of the five weekdays of business days, or the seven of days, all but the first; then the
+        logarithm of the business days, or days, since the time before: 0 without a gap.
+
+        Parameters
+        ----------
+        times : pandas.Index of length T
+        origin : time stamp, period or None
+            The time before the first of them; None if there was none.
+
+        Returns
+        -------
+        array of shape (T, 5) or (T, 7)
+        """
+        if not self.has_features:
+            step = "integers" if self.frequency is None else self.frequency.freqstr
+            raise ValueError(
+                "calendar_inputs must be False unless y is indexed by days or business days; "
+                f"found {step}"
+            )
+        days = times.to_timestamp() if self.kind == "periods" else self._wall(times)
+        last = 5 if self.rhythm == "business days" else 7
+        weekdays = (np.asarray(days.dayofweek)[:, None] == np.arange(1, last)).astype(float)
+        dates = days.to_numpy().astype("datetime64[D]")
+        if origin is not None:
+            first = origin.to_timestamp() if self.kind == "periods" else origin
+            before = np.append(np.datetime64(first.date()), dates[:-1])
+        else:
+            before = np.append(dates[:1] - 1, dates[:-1])
+        mask = "1111100" if self.rhythm == "business days" else "1111111"
+        gaps = np.busday_count(before, dates, weekmask=mask)
+        return np.column_stack([weekdays, np.log(np.maximum(gaps, 1))])
+
+    @property
+    def has_features(self) -> bool:
+        """Whether it is one of days or business days."""
+        return self.rhythm in ("business days", "days")
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of :meth:`features`."""
+        return 5 if self.rhythm == "business days" else 7
 
     @property
     def _is_tick(self) -> bool:
@@ -301,6 +414,29 @@ def _inferred(index: pd.DatetimeIndex) -> pd.DateOffset:
             f"{_NUMBER}"
         )
     return pd.tseries.frequencies.to_offset(frequency)
+
+
+def _are_weekdays(days: pd.DatetimeIndex) -> bool:
+    return bool(days.is_unique and (days.dayofweek < 5).all())
+
+
+def _trading(index: pd.DatetimeIndex) -> Calendar | None:
+    """The calendar of trading days, if these are such: business days with some holidays."""
+    if len(index) < _FEWEST_TRADING:
+        return None
+    zone, clock = index.tz, _clock(index)
+    plain = Calendar("time stamps", pd.offsets.CustomBusinessDay(), zone, clock, is_trading=True)
+    days = plain._days(index)
+    wall = index.tz_localize(None)
+    if not (_are_weekdays(days) and (wall - wall.normalize() == clock).all()):
+        return None
+    found = plain.learned(index[:1], index[1:])
+    has_all_weekdays = set(days.dayofweek) == set(range(5))
+    if not (has_all_weekdays and found.holds(index)):
+        return None
+    if zone is None:
+        found = replace(found, clock=None)
+    return found if (np.diff(found.steps(index[0], index)) == 1).all() else None
 
 
 def _clock(index: pd.DatetimeIndex) -> pd.Timedelta:

@@ -12,12 +12,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sktime.datatypes import convert_to
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
-from sktime_alm.arguments import CONTEMPORANEOUS, advice_on, check_arguments, settings_of
+from sktime_alm.arguments import CONTEMPORANEOUS, advice_on, check_arguments, layout_of, settings_of
 from sktime_alm.atomic import AtomicForecaster, fitted_attribute
 from sktime_alm.estimator import Estimator
 from sktime_alm.fitted import Fitted, check_complete
 from sktime_alm.history import History, HoleInX
-from sktime_alm.inputs import InputLayout, Series
+from sktime_alm.inputs import Series
 from sktime_alm.intervals import quantiles
 from sktime_alm.panel import PanelNetwork, histories
 from sktime_alm.penalties import Candidate
@@ -169,9 +169,11 @@ class ALMElmanForecaster(AtomicForecaster):
         self,
         hidden_size: int = 8,
         activation: str | Activation = "relu",
-        lags: int | Sequence[int] = 1,
-        window_means: Sequence[int] | Mapping[Any, Sequence[int]] | None = None,
+        lags: int | Sequence[int] | None = None,
+        window_means: str | Sequence[int] | Mapping[Any, str | Sequence[int]] | None = None,
+        half_lives: str | Sequence[float] | Mapping[Any, str | Sequence[float]] | None = None,
         exog_lags: int | Sequence[int] | Mapping[Any, int | Sequence[int]] | None = None,
+        calendar_inputs: bool | None = None,
         linear_skip: bool = True,
         loss: str | Datafit = "squared",
         alpha: float | str = "auto",
@@ -191,7 +193,9 @@ class ALMElmanForecaster(AtomicForecaster):
         self.activation = activation
         self.lags = lags
         self.window_means = window_means
+        self.half_lives = half_lives
         self.exog_lags = exog_lags
+        self.calendar_inputs = calendar_inputs
         self.linear_skip = linear_skip
         self.loss = loss
         self.alpha = alpha
@@ -220,7 +224,8 @@ class ALMElmanForecaster(AtomicForecaster):
             return pd.concat(parts, names=each.index.names)
         check_complete(twin._history.series, "predict_residuals() without y")
         history = twin._history
-        times, asked = twin._question(history.steps - history.steps[history.present], None)
+        seen = history.steps - history.steps[history.present]
+        times, asked = twin._question(ForecastingHorizon(seen, is_relative=True), None)
         fitted = pd.DataFrame(twin._fitted.forecasts(*asked), history.times, history.y_columns)
         errors = history.frame() - fitted
         store = {"store": twin._converter_store_y, "store_behaviour": "freeze"}
@@ -260,16 +265,17 @@ class ALMElmanForecaster(AtomicForecaster):
         X_columns = y.columns[:0] if X is None else X.columns
         if panel is not None:
             X_columns = panel.checked_columns(y, X)
-        estimator = self._estimator(X_columns)
+        history = History.of(y, X, X_columns, panel.calendar if panel else None)
+        estimator = self._estimator(history)
+        history = history.seen_by(estimator.layout)
         if panel is not None:
             panel.check_layout(estimator.layout)
-        history = History.of(y, X, X_columns, panel.calendar if panel else None)
         self._tell(history.gaps())
         self._tell(history.zeros() if estimator.loss.is_log else None)
-        if X is not None and self.exog_lags is None:
+        if X is not None and self.exog_lags is None and not estimator.loss.is_log:
             self._tell(CONTEMPORANEOUS)
-        self._history = history
-        steps = () if fh is None else tuple(int(step) for step in self._steps(fh) if step > 0)
+        asked = [] if fh is None else history.steps_ahead(fh.to_pandas(), fh.is_relative)
+        steps = tuple(int(step) for step in asked if step > 0)
         if panel is not None:
             return self._become(history, estimator.adopt(panel.pretrained, history.series))
         with watching(self.verbose, self.callback) as progress:
@@ -285,10 +291,11 @@ class ALMElmanForecaster(AtomicForecaster):
         X_columns = y.columns[:0] if X is None else X.columns
         if before is not None:
             X_columns = before.checked_columns(y, X)
-        estimator = self._estimator(X_columns)
+        panel = list(histories(y, X, X_columns, before.calendar if before else None))
+        estimator = self._estimator(panel[0])
         if before is not None:
             before.check_layout(estimator.layout)
-        panel = list(histories(y, X, X_columns, before.calendar if before else None))
+        panel = [history.seen_by(estimator.layout) for history in panel]
         for history in panel if estimator.loss.is_log else ():
             self._tell(history.zeros())
         with watching(self.verbose, self.callback) as progress:
@@ -303,13 +310,13 @@ class ALMElmanForecaster(AtomicForecaster):
         return self
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
-        times, asked = self._question(self._steps(fh), X)
+        times, asked = self._question(fh, X)
         return pd.DataFrame(self._fitted.forecasts(*asked), times, self._history.y_columns)
 
     def _predict_quantiles(
         self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: list[float]
     ) -> pd.DataFrame:
-        levels, (times, asked) = np.array(alpha, dtype=float), self._question(self._steps(fh), X)
+        levels, (times, asked) = np.array(alpha, dtype=float), self._question(fh, X)
         # the columns are those of sktime: all levels of the first variable, then of the next
         rows = [quantiles(sample, levels).T.ravel() for sample in self._fitted.outcomes(*asked)]
         columns = self._get_columns(method="predict_quantiles", alpha=alpha)
@@ -318,7 +325,7 @@ class ALMElmanForecaster(AtomicForecaster):
     def _predict_var(
         self, fh: ForecastingHorizon, X: pd.DataFrame | None, cov: bool = False
     ) -> pd.DataFrame:
-        times, asked = self._question(self._steps(fh), X)
+        times, asked = self._question(fh, X)
         columns = self._get_columns(method="predict_var")
         if cov:
             values = self._fitted.covariances(*asked)
@@ -340,7 +347,7 @@ class ALMElmanForecaster(AtomicForecaster):
             self._tell(history.zeros(n_before))
         if not update_params:
             return self._become(history, fitted.advanced(history.series, n_before))
-        estimator = self._estimator(history.X_columns)
+        estimator = self._estimator(history)
         panel: PanelNetwork | None = getattr(self, "pretrained_", None)
         if panel is not None:
             return self._become(history, estimator.adopt(panel.pretrained, history.series))
@@ -366,32 +373,33 @@ class ALMElmanForecaster(AtomicForecaster):
         self._history, self._fitted = history, fitted
         return self
 
-    def _estimator(self, X_columns: pd.Index) -> Estimator:
+    def _estimator(self, history: History) -> Estimator:
         """What fits, from the arguments."""
         arguments = self.get_params(deep=False)
         check_arguments(arguments)
-        layout = InputLayout.from_arguments(
-            self.lags, self.window_means, self.exog_lags, list(X_columns)
-        )
+        loss = get_datafit(self.loss)
+        columns = list(history.X_columns)
+        layout = layout_of(arguments, history.calendar, columns, loss.is_log)
         settings = settings_of(self.solver_options, self.max_iter)
         kept = {item.name for item in fields(Estimator)} & set(arguments) - {"loss"}
         return Estimator(
             layout=layout,
             sigma=get_activation(self.activation),
-            loss=get_datafit(self.loss),
+            loss=loss,
             settings=settings,
             **{name: arguments[name] for name in kept},
         )
 
-    def _steps(self, fh: ForecastingHorizon) -> IntArray:
-        """Steps of fh ahead of the present; 0 and less are in-sample."""
-        return self._history.steps_ahead(fh.to_pandas(), fh.is_relative)
-
     def _question(
-        self, steps: IntArray, X: pd.DataFrame | None
+        self, fh: ForecastingHorizon, X: pd.DataFrame | None
     ) -> tuple[pd.Index, tuple[Series, IntArray, IntArray, Array]]:
         """The times of a horizon, and what the networks are asked about them."""
-        history, ahead = self._history, steps[steps > 0]
+        history, horizon = self._history, fh.to_pandas()
+        if not fh.is_relative:
+            history = history.foreseeing(horizon)
+        # those of 0 and less are in-sample
+        steps = history.steps_ahead(horizon, fh.is_relative)
+        ahead = steps[steps > 0]
         reach = self._fitted.model.layout.reach
         if len(ahead) < len(steps):
             check_complete(history.series, "an in-sample prediction")
@@ -413,7 +421,7 @@ class ALMElmanForecaster(AtomicForecaster):
             kept.forecasters_ = kept.forecasters_.map(ALMElmanForecaster._without_training_rows)
         elif kept.is_fitted:
             # one row more than inputs reach back, lest the sequence seem to begin there
-            kept._history = kept._history.shortened(kept._fitted.model.layout.context + 1)
+            kept._history = kept._history.shortened(kept._fitted.model.layout.span + 1)
             kept._fitted = kept._fitted.without_rows()
         return kept
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sktime_alm.calendar import Calendar, check_unique
 from sktime_alm.frames import as_floats, check_columns, listed, reordered
-from sktime_alm.inputs import Series
+from sktime_alm.inputs import InputLayout, Series
 from sktime_alm.solver._typing import Array, IntArray
 
 
@@ -34,6 +34,8 @@ class History:
     calendar : Calendar
     present : int
         The row that forecasts go on from: the last one, unless an update ended before it.
+    has_features : bool
+        Whether the features of the calendar are inputs, which the columns of X go before.
     is_complete : bool
         Whether the rows trained on are all here.
     """
@@ -46,6 +48,7 @@ class History:
     X_columns: pd.Index
     calendar: Calendar
     present: int
+    has_features: bool = False
     is_complete: bool = True
 
     @classmethod
@@ -62,6 +65,7 @@ class History:
         rows too few to tell.
         """
         calendar = Calendar.of(y.index, calendar)
+        y = y.iloc[_first_complete(X, y.index) :]
         steps = calendar.steps(y.index[0], y.index)
         rows = as_floats(y, "y", may_miss=True)
         if rows.isna().all(axis=0).any():
@@ -72,6 +76,10 @@ class History:
         first = cls(y.index, steps, values, none, y.columns, X_columns, calendar, present)
         return replace(first, X=first._X_of(X, y.index, "fit"))
 
+    def seen_by(self, layout: InputLayout) -> History:
+        """The same with the features of the calendar where they are inputs."""
+        return replace(self, has_features=layout.n_exogenous > len(self.X_columns))
+
     def extended(self, y: pd.DataFrame, X: pd.DataFrame | None) -> History:
         """The history after these rows too; those of times already seen are left out."""
         check_unique(y.index, "y")
@@ -81,7 +89,8 @@ class History:
             # sktime's cutoff is then the last of these times
             return replace(self, present=self._row_of_last(times))
         new, times = y.loc[is_new], times[is_new]
-        steps = self.calendar.steps(self.times[-1], times)
+        calendar = self.calendar.learned(self.times[-1:], times)
+        steps = calendar.steps(self.times[-1], times)
         if new.shape[1] == len(self.y_columns) == 1:
             new = new.set_axis(self.y_columns, axis=1)  # a series need keep no name
         check_columns(new.columns, self.y_columns, "y")
@@ -92,8 +101,15 @@ class History:
             steps=np.append(self.steps, self.steps[-1] + steps),
             y=_below(self.y, rows),
             X=_below(self.X, self._X_of(X, times, "update")),
+            calendar=calendar,
             present=len(self.times) + len(times) - 1,
         )
+
+    def foreseeing(self, horizon: pd.Index) -> History:
+        """The history that takes the times of a horizon for the trading days to come."""
+        times = self.calendar.comparable(horizon, "fh")
+        ahead = times[np.asarray(times > self.times[-1])]
+        return replace(self, calendar=self.calendar.learned(self.times[-1:], ahead, is_dense=True))
 
     def shortened(self, n_rows: int) -> History:
         """The last rows alone, a missing value of y replaced by the last one before it."""
@@ -163,7 +179,10 @@ class History:
     @property
     def series(self) -> Series:
         """The rows as arrays."""
-        return Series(self.y, self.X, self.starts, self.present, self.is_complete)
+        X = self.X
+        if self.has_features:
+            X = np.hstack([X, self.calendar.features(self.times, None)])
+        return Series(self.y, X, self.starts, self.present, self.is_complete)
 
     def frame(self) -> pd.DataFrame:
         """y of the rows seen."""
@@ -226,7 +245,7 @@ class History:
         X : pandas.DataFrame or None
         n_steps : int
         reach : array of shape (n,)
-            The smallest lag of each column among the inputs.
+            The smallest lag of each column among the inputs, the features of the calendar last.
 
         Returns
         -------
@@ -237,6 +256,12 @@ class History:
         ValueError
             If X is missing, not finite, or has other columns, where it is needed.
         """
+        if self.has_features:
+            times = self.calendar.after(self.times[self.present], np.arange(1, n_steps + 1))
+            features = self.calendar.features(times, self.times[self.present])
+            without = replace(self, has_features=False)
+            of_X = without.future_X(X, n_steps, reach[: len(self.X_columns)])
+            return np.hstack([of_X, features])
         is_needed = np.arange(n_steps)[:, None] < n_steps - reach
         n_rows = int(is_needed.any(axis=1).sum())
         self._check_X(X, n_rows, "predict")
@@ -310,6 +335,17 @@ class History:
 def _below(above: Array, below: Array) -> Array:
     """Rows under rows; always laid out alike, since sums depend on it in their last digits."""
     return np.ascontiguousarray(np.vstack([above, below]))
+
+
+def _first_complete(X: pd.DataFrame | None, times: pd.Index) -> int:
+    """The number of times before the first one at which no column of X is missing any more.
+
+    X that begins later than y, as an index that was not published yet, lets training begin later.
+    """
+    if X is None or not X.index.is_unique or not times.isin(X.index).all():
+        return 0
+    is_complete = X.reindex(times).notna().all(axis=1).to_numpy()
+    return int(is_complete.argmax()) if is_complete.any() else 0
 
 
 def _found(

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from numbers import Integral
+from numbers import Integral, Number
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.signal import lfilter
 
 from sktime_alm.scalers import Standardizer
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
-from sktime_alm.solver._validation import check_count, check_counts
+from sktime_alm.solver._validation import check_count, check_counts, check_positive
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.datafits import Datafit
 from sktime_alm.solver.network import ElmanParameters, simulate
 
+# weighted means reach back so many half-lives
+_N_HALF_LIVES = 5.0
 _KIND = "an integer or a sequence of integers"
 
 
@@ -45,11 +48,15 @@ class Series(NamedTuple):
 
 
 class Term(NamedTuple):
-    """An input made of X: the mean of a column over the lags from ``first`` to ``last``."""
+    """An input made of X: the mean of a column over the lags from ``first`` to ``last``.
+
+    With a ``half_life``, in rows, later ones weigh more.
+    """
 
     column: int
     first: int
     last: int
+    half_life: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class InputLayout:
         y of t - lag, for each lag.
     windows : tuple of int
         Averages of the last values of y before t, for each number of values.
+    half_lives : tuple of float
+        Exponentially weighted averages of them, by the rows after which a weight is a half.
     terms : tuple of Term
         What X contributes; lag 0 is X of t itself.
     n_exogenous : int
@@ -70,39 +79,51 @@ class InputLayout:
 
     lags: tuple[int, ...]
     windows: tuple[int, ...]
+    half_lives: tuple[float, ...] = ()
     terms: tuple[Term, ...] = ()
     n_exogenous: int = 0
 
     @classmethod
     def from_arguments(
-        cls, lags: Any, window_means: Any, exog_lags: Any, columns: Sequence[Any] = ()
+        cls,
+        lags: Any,
+        window_means: Any,
+        half_lives: Any,
+        exog_lags: Any,
+        columns: Sequence[Any] = (),
+        n_calendar: int = 0,
     ) -> InputLayout:
         """From the arguments of the forecaster; an error names the one that is wrong.
 
-        ``columns`` are those of X. For y an integer k means the lags 1 to k, and for X too; 0 is
-        X of the time itself.
+        ``columns`` are those of X, which ``n_calendar`` columns of the calendar follow. For y an
+        integer k means the lags 1 to k, and for X too; 0 is X of the time itself.
         """
         columns = list(columns)
-        by_column = window_means if isinstance(window_means, Mapping) else {}
-        windows = by_column.get("y", ()) if by_column else window_means
-        windows_of_X = {name: of for name, of in by_column.items() if name != "y"}
-        _check_names(windows_of_X, columns, "window_means")
+        windows, windows_of_X = _by_column(window_means, "window_means", columns, check_counts)
+        lives, lives_of_X = _by_column(half_lives, "half_lives", columns, _check_half_lives)
         layout = cls(
             _counted(lags, "lags", 1),
-            check_counts(() if windows is None else windows, "window_means", 1),
+            windows,
+            lives,
             (
-                *_lag_terms(exog_lags, columns, windows_of_X),
+                *_lag_terms(exog_lags, columns, {**windows_of_X, **lives_of_X}),
                 *(
                     Term(columns.index(name), 1, window)
                     for name, of_column in windows_of_X.items()
-                    for window in check_counts(of_column, "window_means", 1)
+                    for window in of_column
                 ),
+                *(
+                    Term(columns.index(name), 1, _reach_of(half_life), half_life)
+                    for name, of_column in lives_of_X.items()
+                    for half_life in of_column
+                ),
+                *(Term(len(columns) + k, 0, 0) for k in range(n_calendar)),
             ),
-            len(columns),
+            len(columns) + n_calendar,
         )
         if exog_lags is not None and not columns:
             raise ValueError(f"exog_lags={exog_lags!r} are lags of X, but fit was passed no X")
-        if columns and not layout.terms:
+        if columns and len(layout.terms) == n_calendar:
             raise ValueError("exog_lags must hold at least one lag; pass no X to fit to use none")
         if not columns and layout.memory == 0:
             raise ValueError(
@@ -114,12 +135,26 @@ class InputLayout:
     @property
     def memory(self) -> int:
         """Number of last values of y that the inputs of a time depend on."""
-        return max((*self.lags, *self.windows), default=0)
+        return max((*self.lags, *self.windows, *map(_reach_of, self.half_lives)), default=0)
+
+    @property
+    def span(self) -> int:
+        """Number of rows before a time that its inputs are made of."""
+        return max(self.memory, max((term.last for term in self.terms), default=0))
 
     @property
     def context(self) -> int:
-        """Number of rows before a time that its inputs are made of."""
-        return max(self.memory, max((term.last for term in self.terms), default=0))
+        """Number of rows at the beginning of a sequence that only serve as inputs.
+
+        Weighted means begin at the mean of the series, and ask for one row alone.
+        """
+        of_X = (term.last if term.half_life is None else 1 for term in self.terms)
+        return max((*self.lags, *self.windows, *of_X, min(len(self.half_lives), 1)), default=0)
+
+    @property
+    def n_averages(self) -> int:
+        """Number of inputs that are made of a column of y."""
+        return len(self.lags) + len(self.windows) + len(self.half_lives)
 
     @property
     def reach(self) -> IntArray:
@@ -134,16 +169,18 @@ class InputLayout:
         reach = {
             "lags": max(self.lags, default=0),
             "window_means": max(self.windows, default=0),
-            "exog_lags": max((term.last for term in self.terms), default=0),
+            "exog_lags": max(
+                (term.last for term in self.terms if term.half_life is None), default=0
+            ),
         }
         return max(reach, key=reach.__getitem__)
 
     def scaler(self, y: Standardizer, X: Standardizer) -> Standardizer:
         """Scaler of the inputs: an average of standardised values needs none of its own."""
-        of_y, columns = len(self.lags + self.windows), [term.column for term in self.terms]
+        columns = [term.column for term in self.terms]
         return Standardizer(
-            np.concatenate([np.tile(y.mean, of_y), X.mean[columns]]),
-            np.concatenate([np.tile(y.scale, of_y), X.scale[columns]]),
+            np.concatenate([np.tile(y.mean, self.n_averages), X.mean[columns]]),
+            np.concatenate([np.tile(y.scale, self.n_averages), X.scale[columns]]),
         )
 
     def rows(self, y: Array, X: Array, starts: Sequence[int] = (0,)) -> Array:
@@ -159,11 +196,12 @@ class InputLayout:
 
         Returns
         -------
-        array of shape (T, (n_lags + n_windows) m + n_terms)
+        array of shape (T, (n_lags + n_windows + n_half_lives) m + n_terms)
         """
         y, pieces = carried_forward(y, starts), []
         for start, stop in pairwise([*starts, len(y)]):
             means = [trailing_mean(y[start:stop], window) for window in self.windows]
+            means += [weighted_mean(y[start:stop], half_life) for half_life in self.half_lives]
             pieces.append(np.hstack([lag_matrix(y[start:stop], self.lags), *means]))
         return np.hstack([np.vstack(pieces), self.exogenous(X, starts)])
 
@@ -171,10 +209,12 @@ class InputLayout:
         """The part of :meth:`rows` that is made of X, of shape (T, n_terms)."""
         inputs = np.zeros((len(X), len(self.terms)))
         for start, stop in pairwise([*starts, len(X)]):
-            for k, (column, first, last) in enumerate(self.terms):
+            for k, (column, first, last, half_life) in enumerate(self.terms):
                 values = X[start:stop, column : column + 1]
                 lagged = values
-                if last > first:
+                if half_life is not None:
+                    lagged = weighted_mean(values, half_life)
+                elif last > first:
                     # the mean of the lags 1 to last
                     lagged = trailing_mean(values, last)
                 elif last > 0:
@@ -184,7 +224,7 @@ class InputLayout:
 
     def n_from_y(self, n_outputs: int) -> int:
         """Number of inputs that are made of y, the first ones."""
-        return (len(self.lags) + len(self.windows)) * n_outputs
+        return self.n_averages * n_outputs
 
     def simulate(
         self,
@@ -234,12 +274,42 @@ class InputLayout:
 
     def _map_from_recent(self) -> Array:
         """The inputs from y as rows of weights of its last values, newest first."""
-        weights = np.zeros((len(self.lags + self.windows), self.memory))
+        weights = np.zeros((self.n_averages, self.memory))
         for row, lag in enumerate(self.lags):
             weights[row, lag - 1] = 1.0
         for row, window in enumerate(self.windows, start=len(self.lags)):
             weights[row, :window] = 1.0 / window
+        for row, half_life in enumerate(self.half_lives, start=len(self.lags + self.windows)):
+            reach = _reach_of(half_life)
+            falling = 0.5 ** (np.arange(reach) / half_life)
+            weights[row, :reach] = falling / falling.sum()
         return weights
+
+
+def _reach_of(half_life: float) -> int:
+    """Rows that a weighted mean reaches back: what lies further would weigh a thirtieth in all."""
+    return int(np.ceil(_N_HALF_LIVES * half_life))
+
+
+def _by_column(
+    value: Any, name: str, columns: Sequence[Any], check: Any
+) -> tuple[tuple[Any, ...], dict[Any, tuple[Any, ...]]]:
+    """What an argument holds for y, and for columns of X where it is a dict."""
+    of_columns = dict(value) if isinstance(value, Mapping) else {"y": value}
+    of_y = of_columns.pop("y", None)
+    _check_names(of_columns, columns, name)
+    checked = {key: check(item, name, 1) for key, item in of_columns.items()}
+    return () if of_y is None else check(of_y, name, 1), checked
+
+
+def _check_half_lives(value: Any, name: str, minimum: int) -> tuple[float, ...]:
+    """Distinct numbers above 0."""
+    if isinstance(value, (str, Number)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a sequence of numbers, in rows, found {value!r}")
+    numbers = tuple(check_positive(item, name) for item in value)
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"{name} must not hold a number twice, found {value!r}")
+    return numbers
 
 
 def _counted(value: Any, name: str, first: int) -> tuple[int, ...]:
@@ -442,3 +512,26 @@ def trailing_mean(values: Array, window: int) -> Array:
     padded = np.vstack([np.zeros((window, values.shape[1])), values[:-1]])
     # not from cumulative sums, whose rounding errors add up along the series
     return sliding_window_view(padded, window, axis=0).mean(axis=-1)
+
+
+def weighted_mean(values: Array, half_life: float) -> Array:
+    """Mean of the rows before each row with weights that halve every ``half_life`` rows.
+
+    Zeros stand before the first row.
+
+    Parameters
+    ----------
+    values : array of shape (T, m)
+    half_life : float
+
+    Returns
+    -------
+    array of shape (T, m)
+    """
+    reach, decay = _reach_of(half_life), 0.5 ** (1.0 / half_life)
+    before = np.vstack([np.zeros((1, values.shape[1])), values[:-1]])
+    total = lfilter([1.0], [1.0, -decay], before, axis=0)
+    beyond = np.zeros_like(total)
+    beyond[reach:] = total[: max(len(total) - reach, 0)]
+    share = decay**reach
+    return (total - share * beyond) * (1.0 - decay) / (1.0 - share)

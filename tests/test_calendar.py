@@ -223,3 +223,70 @@ def test_update_predict_on_a_calendar_of_holidays():
     )
     assert list(found.index) == list(times[expected.index])
     np.testing.assert_allclose(found, expected)
+
+
+def trading_days(n=60, seed=0, start="2020-01-02"):
+    """Business days without holidays: one now and then, and three in a row."""
+    days = pd.bdate_range(start, periods=n + 20)
+    closed = np.random.default_rng(seed).choice(np.arange(30, n + 18), n // 30, replace=False)
+    return pd.DatetimeIndex(days.delete([*closed, 20, 21, 22])[:n], freq=None)
+
+
+def numbered(index):
+    values = np.random.default_rng(1).normal(size=len(index)).cumsum()
+    return pd.Series(values, index, name="y"), pd.Series(values, name="y")
+
+
+@pytest.mark.parametrize("zone", [None, "America/New_York"])
+@pytest.mark.parametrize("seed", range(4))
+def test_trading_days_with_holidays_are_one_series(seed, zone):
+    """The same as if its rows were counted, in fits, updates and horizons of dates."""
+    index = trading_days(80, seed).tz_localize(zone)
+    by_date, by_number = numbered(index)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dated = ALMElmanForecaster(**QUICK).fit(by_date[:50])
+        counted = ALMElmanForecaster(**QUICK).fit(by_number[:50])
+        for first, stop in ((50, 51), (51, 53), (53, 65)):
+            dated.update(by_date[first:stop], update_params=False)
+            counted.update(by_number[first:stop], update_params=False)
+            found = dated.predict(fh=[1, 2, 3])
+            np.testing.assert_array_equal(found, counted.predict(fh=[1, 2, 3]))
+            assert (found.index > index[stop - 1]).all() and (found.index.dayofweek < 5).all()
+        # dates that leave out holidays to come
+        found = dated.predict(fh=index[65:])
+        pd.testing.assert_index_equal(found.index, index[65:], check_names=False)
+        np.testing.assert_array_equal(found, counted.predict(fh=np.arange(1, 16)))
+        inside = dated.predict(fh=index[30:60])
+        np.testing.assert_array_equal(inside, counted.predict(fh=np.arange(-34, -4)))
+
+
+def test_one_day_or_every_other_to_come_are_no_holidays():
+    index = trading_days(60)
+    forecaster = ALMElmanForecaster(**QUICK).fit(numbered(index)[0])
+    days = pd.bdate_range(index[-1], periods=13)[1:]
+    all_days = forecaster.predict(fh=np.arange(1, 13))
+    pd.testing.assert_index_equal(all_days.index, days, check_names=False)
+    assert forecaster.predict(fh=days[[4]]).iloc[0] == all_days.iloc[4]
+    np.testing.assert_array_equal(forecaster.predict(fh=days[::2]), all_days[::2])
+
+
+def test_gaps_that_are_no_holidays_begin_the_series_anew():
+    days = pd.bdate_range("2020-01-02", periods=90)
+    index = pd.DatetimeIndex(days[:40].append(days[60:]), freq=None)
+    with pytest.warns(UserWarning, match="Time steps are missing in y before 2020-03-26"):
+        ALMElmanForecaster(**QUICK).fit(numbered(index)[0])
+    first = pd.DatetimeIndex(days[:40], freq=None)
+    forecaster = ALMElmanForecaster(**QUICK).fit(numbered(first)[0])
+    with pytest.warns(UserWarning, match="Time steps are missing in y before 2020-03-26"):
+        forecaster.update(numbered(days[60:70])[0], update_params=False)
+    # business days that are declared keep their word
+    declared = ALMElmanForecaster(**QUICK).fit(numbered(days[:40])[0])
+    with pytest.warns(UserWarning, match="Time steps are missing"):
+        declared.update(numbered(days[41:43])[0], update_params=False)
+
+
+def test_rows_that_are_counted_are_not_asked_for_dates():
+    forecaster = ALMElmanForecaster(**QUICK).fit(numbered(trading_days())[1])
+    with pytest.raises(ValueError, match="fh must be indexed by integers"):
+        forecaster.predict(fh=trading_days()[-3:])

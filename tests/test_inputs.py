@@ -191,8 +191,8 @@ def test_columns_of_X_are_checked_even_where_no_row_is_needed():
 
 def test_X_that_is_not_finite_while_y_is_seen_is_refused_by_name():
     broken = X.copy()
-    broken.iloc[0, 1] = np.nan
-    with pytest.raises(ValueError, match="X must be finite, found nan in column 'x1' at 2000-01"):
+    broken.iloc[4, 1] = np.nan
+    with pytest.raises(ValueError, match="X must be finite, found nan in column 'x1' at 2000-05"):
         har().fit(Y[:34], broken)
     forecaster = har().fit(Y[:34], X)
     expected = forecaster.predict(fh=[1])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sktime_alm.inputs import InputLayout, lag_matrix, trailing_mean
+from sktime_alm.inputs import InputLayout, lag_matrix, trailing_mean, weighted_mean
 from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import ELU, ReLU
 from sktime_alm.solver.initialization import initialize
@@ -32,12 +32,30 @@ def test_trailing_means_are_of_the_rows_before(window):
     np.testing.assert_allclose(trailing_mean(values, window), expected, rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.parametrize("half_life", [0.5, 1, 3.3, 40])
+def test_weighted_means_halve_with_every_half_life_and_begin_at_zero(half_life):
+    values, reach = np.random.default_rng(0).normal(size=(60, 2)), int(np.ceil(5.0 * half_life))
+    weights = 0.5 ** (np.arange(reach) / half_life)
+    weights /= weights.sum()
+    padded = np.vstack([np.zeros((reach, 2)), values])
+    expected = [weights @ padded[t : t + reach][::-1] for t in range(60)]
+    np.testing.assert_allclose(weighted_mean(values, half_life), expected, atol=1e-13)
+
+
+def test_weighted_means_cost_a_series_one_row_and_reach_far():
+    layout = InputLayout.from_arguments(
+        0, None, {"y": (1, 80), "b": (10,)}, {"a": 0, "b": []}, "ab"
+    )
+    assert (layout.context, layout.memory, layout.span) == (1, 400, 400)
+    assert layout.terms[-1] == (1, 1, 50, 10) and layout.longest() == "lags"
+
+
 @pytest.mark.parametrize("n_rows", [3, 12])
 @pytest.mark.parametrize("sigma", [ReLU(), ELU()], ids=str)
 def test_a_free_run_is_the_rollout_over_inputs_made_of_its_own_outputs(sigma, n_rows):
     rng = np.random.default_rng(1)
-    layout = InputLayout.from_arguments((4, 1), (2, 7), (1, 0), range(3))
-    parameters = initialize(0.4, 4 * 2 + 2 * 3, 5, 2, rng)
+    layout = InputLayout.from_arguments((4, 1), (2, 7), (0.7, 3), (1, 0), range(3))
+    parameters = initialize(0.4, 6 * 2 + 2 * 3, 5, 2, rng)
     y, X = rng.normal(size=(n_rows, 2)), rng.normal(size=(n_rows + 6, 3))
     state = rollout(parameters, sigma, layout.rows(y, X[:n_rows]))[1][-1]
     exogenous = lag_matrix(X, (1, 0))[n_rows:]

@@ -274,8 +274,10 @@ class ALMElmanForecaster(AtomicForecaster):
         self._tell(history.zeros() if estimator.loss.is_log else None)
         if X is not None and self.exog_lags is None and not estimator.loss.is_log:
             self._tell(CONTEMPORANEOUS)
-        asked = [] if fh is None else history.steps_ahead(fh.to_pandas(), fh.is_relative)
-        steps = tuple(int(step) for step in asked if step > 0)
+        steps: tuple[int, ...] = ()
+        if fh is not None:
+            ahead = history.steps_ahead(fh.to_pandas(), fh.is_relative)
+            steps = tuple(int(step) for step in ahead if step > 0)
         if panel is not None:
             return self._become(history, estimator.adopt(panel.pretrained, history.series))
         with watching(self.verbose, self.callback) as progress:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sktime_alm.bias import bias_of_skip
 from sktime_alm.fitted import Fitted, combined_spread, last_states
 from sktime_alm.inputs import InputLayout, Rows, Series, full_rows
 from sktime_alm.intervals import (
@@ -21,6 +22,7 @@ from sktime_alm.intervals import (
     as_new_errors,
     effective_parameters,
     lightest,
+    with_changed_readout,
 )
 from sktime_alm.model import COMBINATIONS, Model, bounds_of, extent_of
 from sktime_alm.penalties import (
@@ -63,6 +65,8 @@ _PLAIN = {"polish": False, "active_set": False, "n_relaxations": 0}
 # an update by a smaller share of the rows goes on for so many outer iterations at most: the
 # networks hardly change, and the next one goes on from there
 _SMALL_UPDATE, _BRIEF_ITERATIONS = 0.1, 3
+# series that tell the bias of a skip from lags of y
+_N_SIMULATED = 100
 # updates keep so many errors of each number of steps ahead, the last ones
 _MOST_ERRORS = 2000
 
@@ -484,7 +488,12 @@ class Estimator:
         posterior = Posterior.of(Z, light, network.readout, rows.targets[rows.is_observed])
         if posterior.share == 0.0:
             return None
-        return posterior
+        if self.layout.memory == 0 or not self.linear_skip:
+            return posterior
+        found = with_changed_readout(network, posterior.shift)
+        noise = posterior.noise(len(rows.inputs), _N_SIMULATED)
+        bias = bias_of_skip(self.layout, self.sigma, found, rows, light, noise)
+        return posterior.corrected(bias, Z)
 
     def _calibration_models(
         self, rows: Rows, penalties: Penalties, progress: Progress

@@ -155,6 +155,24 @@ class Posterior:
         whitened = errors @ np.linalg.pinv(scale)
         return cls(found.T - readout, root, scale, whitened, float(n_degrees))
 
+    def noise(self, n_steps: int, n_paths: int) -> Array:
+        """Normal noise as large as the errors, of shape (n_paths, n_steps, m)."""
+        shape = n_paths, n_steps, len(self.scale)
+        return np.random.default_rng(0).normal(size=shape) @ self.scale
+
+    def corrected(self, bias: Array, Z: Array) -> Posterior:
+        """Without a bias of the readout, of shape (m, k); the regression keeps the means of rows.
+
+        Parameters
+        ----------
+        bias : array of shape (m, k)
+            That of the last column, the constant, is not read.
+        Z : array of shape (T, k)
+        """
+        change = -bias
+        change[:, -1] = bias[:, :-1] @ Z[:, :-1].mean(axis=0)
+        return replace(self, shift=self.shift + change)
+
     @property
     def share(self) -> float:
         """Of the paths, those that are drawn from here."""
@@ -285,14 +303,16 @@ def as_new_errors(errors: Array, n_parameters: float) -> Array:
 
 
 def draw_noise(errors: Array, n_steps: int, seed: int, n_paths: int = N_PATHS) -> Array:
-    """Rows of errors drawn with replacement, of shape (n_paths, n_steps, m).
+    """Rows of errors drawn at random, of shape (n_paths, n_steps, m).
 
-    The outputs of a row stay together, so that their correlation is kept. More steps
-    leave the first ones as they are.
+    The draws of a step are evenly spaced among the rows in the order of the first output, so that
+    its quantiles are those of the errors, without the noise of drawing. The outputs of a row stay
+    together, so that their correlation is kept. More steps leave the first ones as they are.
     """
-    # a row of draws a step: a shorter run draws the beginning of a longer one
-    rows = np.random.default_rng(seed).integers(len(errors), size=(n_steps, n_paths))
-    return errors[rows.T]
+    generator = np.random.default_rng(seed)
+    places = (np.arange(n_paths) + 0.5) * len(errors) / n_paths
+    spaced = np.argsort(errors[:, 0], kind="stable")[places.astype(int)]
+    return np.stack([errors[generator.permutation(spaced)] for _ in range(n_steps)], axis=1)
 
 
 class Situation(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import chi2, norm, t
 
 from sktime_alm.inputs import carried_forward
 from sktime_alm.model import Model
@@ -26,7 +26,9 @@ MAX_STEPS = 120
 
 # so many networks stand for what is not known about the readout; with fewer degrees of freedom
 # than the first number all paths are theirs, with more than the second none
-_N_DRAWS, _FEW, _MANY = 250, 30, 120
+_N_DRAWS, _FEW, _MANY = 500, 30, 120
+# how many times their distance the bounds of these paths lie outside of those of forecasts
+_FURTHER = 0.5
 # errors so few are taken to be normal; of more the sample itself is drawn from more and more often
 _NORMAL = 20
 
@@ -184,11 +186,13 @@ class Posterior:
         """Networks that the rows could as well have led to, and noise for equal shares of paths."""
         generator = np.random.default_rng(seed)
         n_draws = min(_N_DRAWS, n_paths)
-        # Student's distribution is a normal one of uncertain scale
-        spread = np.sqrt(self.n_degrees / generator.chisquare(self.n_degrees, n_draws))
+        # Student's distribution is a normal one of uncertain scale; the scales and, in pairs of
+        # opposite signs, the changes are spread evenly, as a few draws would not be
+        places = (generator.permutation(n_draws) + 0.5) / n_draws
+        spread = np.sqrt(self.n_degrees / chi2.ppf(places, self.n_degrees))
+        half = generator.normal(size=(-(-n_draws // 2), self.root.shape[1], len(self.scale)))
         drawn = []
-        for k in range(n_draws):
-            z = generator.normal(size=(self.root.shape[1], len(self.scale)))
+        for k, z in enumerate(np.concatenate([half, -half])[:n_draws]):
             change = self.shift + spread[k] * (self.root @ z @ self.scale).T
             drawn.append(with_changed_readout(networks[k % len(networks)], change))
         of_path = np.repeat(spread, [len(part) for part in np.array_split(range(n_paths), n_draws)])
@@ -460,7 +464,9 @@ def spread(model: Model, errors: Errors, found: Situation, seed: int) -> Array:
     if posterior is not None and n_drawn:
         networks, noise = posterior.draw(model.networks, n_steps, seed, n_drawn)
         states = [found.states[k % len(found.states)] for k in range(len(networks))]
-        drawn = replace(model, networks=networks)
+        # what few rows do not rule out reaches further than a forecast should
+        further = _FURTHER * np.diff(model.bounds, axis=0) * [[-1.0], [1.0]]
+        drawn = replace(model, networks=networks, bounds=model.bounds + further)
         pieces.append(drawn.paths(states, found.past, found.exogenous, noise))
     if n_drawn < N_PATHS:
         noise = draw_noise(errors.one_step, n_steps, seed, N_PATHS - n_drawn)

@@ -448,8 +448,10 @@ class Estimator:
     ) -> Errors:
         """With the errors of each number of steps ahead, of models that had not seen the rows."""
         models = penalties.models or tuple(self._calibration_models(rows, penalties, progress))
-        found, forecasts = self._validation.backtest(rows, models, MAX_STEPS)
-        if len(found[0]) < MIN_ERRORS:
+        found, forecasts = (
+            self._validation.backtest(rows, models, MAX_STEPS) if models else ([], [])
+        )
+        if not found or len(found[0]) < MIN_ERRORS:
             raise ValueError(
                 f"interval_method='conformal' needs {MIN_ERRORS} observed rows or more to "
                 "calibrate on, after those that it trains on"

@@ -37,7 +37,7 @@ _LIGHTEST = -4.0
 
 # absolute errors below this share of their median are taken to be as large: their logarithms
 # would say more about single rows than about the scale
-_LEAST_ERROR = 0.05
+_LEAST_ERROR = 0.01
 # the standard deviation of log |e| of normal errors
 _SD_LOG_NORMAL = np.pi / np.sqrt(8.0)
 

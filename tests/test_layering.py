@@ -46,6 +46,7 @@ ORDER = [
     "scalers",
     "inputs",
     "model",
+    "bias",
     "intervals",
     "penalties",
     "validation",

@@ -397,3 +397,16 @@ def test_the_posterior_is_that_of_the_regression_whatever_the_network_is():
     corrected = readout + posterior.corrected(bias, Z).shift
     np.testing.assert_allclose(corrected[0, :2], expected[0, :2] - bias[0, :2])
     np.testing.assert_allclose((Z @ corrected.T).mean(), targets.mean())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_distributions_are_the_samples_that_quantiles_are_taken_of(method):
+    pytest.importorskip("skpro")
+    forecaster = fitted(method)
+    distribution = forecaster.predict_proba(fh=[-1, 1, 4], X=LONG_X)
+    assert list(distribution.columns) == list(LONG_Y.columns)
+    assert distribution.index.equals(LONG_Y.index[[148, 150, 153]])
+    variance = forecaster.predict_var(fh=[-1, 1, 4], X=LONG_X)
+    np.testing.assert_allclose(distribution.var(), variance)
+    expected = [sample.mean(axis=0) for sample in outcomes(forecaster, [-1, 1, 4], LONG_X)]
+    np.testing.assert_allclose(distribution.mean(), expected)

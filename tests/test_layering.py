@@ -102,6 +102,7 @@ ELSEWHERE = {
 }
 # inside functions (or for type checkers) only: the module works without the package
 ON_USE = {
+    "skpro": {"forecaster"},
     "pandas": {"solver.result"},
     "sktime": {"plotting"},
     "matplotlib": {"plotting"},

@@ -9,16 +9,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sktime_alm.bias import bias_of_skip
 from sktime_alm.fitted import Fitted, combined_spread, last_states
 from sktime_alm.inputs import InputLayout, Rows, Series, full_rows
 from sktime_alm.intervals import (
     MAX_STEPS,
     MIN_ERRORS,
+    NOMINAL,
     Errors,
     Posterior,
-    as_independent,
+    Scale,
     as_new_errors,
     effective_parameters,
+    lightest,
+    with_changed_readout,
 )
 from sktime_alm.model import COMBINATIONS, Model, bounds_of, extent_of
 from sktime_alm.penalties import (
@@ -63,6 +67,10 @@ _PLAIN = {"polish": False, "active_set": False, "n_relaxations": 0}
 # an update by a smaller share of the rows goes on for so many outer iterations at most: the
 # networks hardly change, and the next one goes on from there
 _SMALL_UPDATE, _BRIEF_ITERATIONS = 0.1, 3
+# series that tell the bias of a skip from lags of y
+_N_SIMULATED = 100
+# updates keep so many errors of each number of steps ahead, the last ones
+_MOST_ERRORS = 2000
 
 
 class Trained(NamedTuple):
@@ -143,11 +151,23 @@ class Estimator:
             initial = self._in_units(previous.model, y_scaler, X_scaler)
             continued = self._continued(self.is_brief(n_before, len(series.y)))
             trained = continued._train(rows, penalties, progress, initial)
-        errors = self._errors(rows, trained, penalties, progress)
-        if previous is not None and previous.errors.is_validated:
+        if previous is None:
+            errors = self._errors(rows, trained, penalties, progress)
+            return self._fitted(series, trained, penalties, errors, scalers)
+        errors = self._training_errors(rows, trained.networks, penalties)
+        if previous.errors.is_validated:
             # those of the models that chose the penalties serve on where these are kept
-            errors = _in_other_units(previous.errors, previous.model.y_scaler, y_scaler, errors)
-        return self._fitted(series, trained, penalties, errors, scalers)
+            validated = previous.errors.in_units(previous.model.y_scaler, y_scaler)
+            errors = replace(validated, posterior=errors.posterior)
+        if self.interval_method == "conformal":
+            calibrated = previous.errors.by_step and self.is_brief(n_before, len(series.y))
+            errors = (
+                _extended(errors, previous, series, n_before, y_scaler)
+                if calibrated
+                else self._calibrated(errors, rows, penalties, progress)
+            )
+        levels = previous.advanced(series, n_before).levels
+        return self._fitted(series, trained, penalties, errors, scalers, levels)
 
     @property
     def _validation(self) -> Validation:
@@ -189,7 +209,8 @@ class Estimator:
             everywhere = np.ones(len(rows.inputs), dtype=bool)
             # the networks have seen none of these rows
             model = Origin(~everywhere, everywhere, 0.0), trained.result.parameters
-            by_step = _calibrated(self._validation.errors_by_step(rows, [model], MAX_STEPS))
+            found = self._validation.backtest(rows, [model], MAX_STEPS)
+            by_step = _calibrated(*found, errors.scale)
             # a short series makes do with the errors of the panel, one step ahead
             errors = replace(errors, by_step=by_step or (errors.one_step,))
         own = tuple(
@@ -212,6 +233,7 @@ class Estimator:
         penalties: Penalties,
         errors: Errors,
         scalers: tuple[Standardizer, Standardizer],
+        levels: Array | None = None,
     ) -> Fitted:
         y_scaler, X_scaler = scalers
         spread = np.full(series.y.shape[1], np.nan)
@@ -241,6 +263,7 @@ class Estimator:
             errors,
             seed,
             extent,
+            np.tile(NOMINAL[:, None], series.y.shape[1]) if levels is None else levels,
         )
 
     def _check(self, series: Series) -> None:
@@ -427,19 +450,28 @@ class Estimator:
         """What the rows say about the errors of forecasts."""
         errors = self._training_errors(rows, trained.networks, penalties)
         if penalties.models:
-            one_step, stretch = self._validation.errors(rows, penalties.models)
-            if len(one_step) > 1:
-                errors = Errors(one_step, stretch, True, errors.posterior)
+            validated = self._validation.errors(rows, penalties.models)
+            if len(validated.one_step) > 1:
+                errors = replace(validated, posterior=errors.posterior)
         if self.interval_method != "conformal":
             return errors
+        return self._calibrated(errors, rows, penalties, progress)
+
+    def _calibrated(
+        self, errors: Errors, rows: Rows, penalties: Penalties, progress: Progress
+    ) -> Errors:
+        """With the errors of each number of steps ahead, of models that had not seen the rows."""
         models = penalties.models or tuple(self._calibration_models(rows, penalties, progress))
-        by_step = _calibrated(self._validation.errors_by_step(rows, models, MAX_STEPS))
-        if not by_step:
+        found, forecasts = (
+            self._validation.backtest(rows, models, MAX_STEPS) if models else ([], [])
+        )
+        if not found or len(found[0]) < MIN_ERRORS:
             raise ValueError(
                 f"interval_method='conformal' needs {MIN_ERRORS} observed rows or more to "
                 "calibrate on, after those that it trains on"
             )
-        return replace(errors, by_step=by_step)
+        scale = Scale.fit(forecasts[0], found[0])
+        return replace(errors, scale=scale, by_step=_calibrated(found, forecasts, scale))
 
     def _training_errors(
         self, rows: Rows, networks: Sequence[ElmanParameters], penalties: Penalties
@@ -452,12 +484,32 @@ class Estimator:
         regularization = self._penalties(rows, alpha, penalties.skip_alpha)
         l2 = regularization.of_readout(self.hidden_size, n_inputs)
         outputs = COMBINATIONS[self.ensemble or "mean"]([pair[0] for pair in pairs], axis=0)
-        targets = rows.targets[rows.is_observed]
-        errors = targets - outputs[rows.is_observed]
-        one_step = as_new_errors(errors, effective_parameters(Z, l2))
-        posterior = Posterior.of(Z, l2, errors, targets)
-        stretch = np.ones((1, targets.shape[1]))
-        return Errors(one_step, stretch, False, posterior if posterior.share > 0.0 else None)
+        outputs, targets = outputs[rows.is_observed], rows.targets[rows.is_observed]
+        one_step = as_new_errors(targets - outputs, effective_parameters(Z, l2))
+        scale = Scale.fit(outputs, one_step)
+        return Errors(
+            one_step / scale.of(outputs),
+            np.ones((1, targets.shape[1])),
+            scale,
+            posterior=self._posterior(rows, networks[0], Z, l2),
+        )
+
+    def _posterior(
+        self, rows: Rows, network: ElmanParameters, Z: Array, l2: Array
+    ) -> Posterior | None:
+        """What the rows leave unknown about a network's readout; None where they are many."""
+        is_skip = np.zeros(len(l2), dtype=bool)
+        is_skip[self.hidden_size : -1] = True
+        light = lightest(Z, l2, is_skip)
+        posterior = Posterior.of(Z, light, network.readout, rows.targets[rows.is_observed])
+        if posterior.share == 0.0:
+            return None
+        if self.layout.memory == 0 or not self.linear_skip:
+            return posterior
+        found = with_changed_readout(network, posterior.shift)
+        noise = posterior.noise(len(rows.inputs), _N_SIMULATED)
+        bias = bias_of_skip(self.layout, self.sigma, found, rows, light, noise)
+        return posterior.corrected(bias, Z)
 
     def _calibration_models(
         self, rows: Rows, penalties: Penalties, progress: Progress
@@ -485,17 +537,24 @@ def _changed(
     return replace(settings, **{name: value for name, value in changes.items() if name in known})
 
 
-def _calibrated(errors: Sequence[Array]) -> tuple[Array, ...]:
-    """The errors of the first steps, as long as there are enough of them."""
-    enough = takewhile(lambda of_step: len(of_step) >= MIN_ERRORS, errors)
-    return tuple(as_independent(of_step, step) for step, of_step in enumerate(enough, start=1))
+def _calibrated(
+    errors: Sequence[Array], forecasts: Sequence[Array], scale: Scale
+) -> tuple[Array, ...]:
+    """Errors of the first steps in units of their scale, as long as there are enough of them."""
+    pairs = zip(errors, forecasts, strict=True)
+    enough = takewhile(lambda pair: len(pair[0]) >= MIN_ERRORS, pairs)
+    return tuple(of_step / scale.of(forecast) for of_step, forecast in enough)
 
 
-def _in_other_units(
-    errors: Errors, before: Standardizer, after: Standardizer, new: Errors
+def _extended(
+    errors: Errors, previous: Fitted, series: Series, n_before: int, y_scaler: Standardizer
 ) -> Errors:
-    """Errors of before in the standardised units of now; those by step are collected anew."""
-    factor = before.scale / after.scale
-    return replace(
-        errors, one_step=errors.one_step * factor, by_step=new.by_step, posterior=new.posterior
+    """With the errors of each number of steps ahead of before, and those on the new rows."""
+    before, units = previous.errors, (previous.model.y_scaler, y_scaler)
+    found, forecasts = previous.new_errors(series, n_before, len(before.by_step))
+    by_step = tuple(
+        np.vstack([of_step, new / before.scale.of(forecast)])[-_MOST_ERRORS:]
+        for of_step, new, forecast in zip(before.by_step, found, forecasts, strict=True)
     )
+    kept = replace(before, by_step=by_step).in_units(*units)
+    return replace(errors, scale=kept.scale, by_step=kept.by_step)

@@ -8,11 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sktime_alm.inputs import Series, full_rows
-from sktime_alm.intervals import Errors, Situation, spread
+from sktime_alm.intervals import (
+    Errors,
+    Situation,
+    as_independent,
+    followed,
+    forecast_errors,
+    releveled,
+    situations,
+    spread,
+)
 from sktime_alm.model import Model, bounds_of, extent_of
 from sktime_alm.penalties import Penalties
 from sktime_alm.solver import ALMResult
-from sktime_alm.solver._typing import Array, IntArray
+from sktime_alm.solver._typing import Array, BoolArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +44,8 @@ class Fitted:
         Of the simulated paths.
     extent : array of shape (2, m)
         The least and the largest value of y seen, standardised.
+    levels : array of shape (n_levels, m)
+        The levels of the errors at which quantiles have lately held what they should.
     """
 
     model: Model
@@ -45,6 +56,7 @@ class Fitted:
     errors: Errors
     seed: int
     extent: Array
+    levels: Array
 
     def advanced(self, series: Series, n_before: int) -> Fitted:
         """The same after more rows, those from ``n_before`` on: the weights stay as they are."""
@@ -52,8 +64,39 @@ class Fitted:
         seen = np.vstack([self.extent, self.model.y_scaler.transform(series.y[n_before:])])
         extent = extent_of(seen)
         model = replace(self.model, bounds=bounds_of(extent))
-        states = self._states_after_new(series, n_before)
-        return replace(self, model=model, states=states, extent=extent)
+        inputs, states, is_full = self._new_rows(series, n_before)
+        last = tuple(of_network[-1] for of_network in states)
+        forecasts = np.clip(self.model.combined(self.model.outputs(inputs, states)), *model.bounds)
+        errors = (self.model.y_scaler.transform(series.y[n_before:]) - forecasts)[is_full]
+        errors = errors / self.errors.scale.of(forecasts[is_full])
+        levels = self.levels
+        # Student's distributions of few rows are wide enough by themselves
+        if self.errors.posterior is None:
+            errors = errors[~np.isnan(errors).any(axis=1)]
+            levels = followed(levels, errors, self.errors.of_first_step())
+        return replace(self, model=model, states=last, extent=extent, levels=levels)
+
+    def new_errors(
+        self, series: Series, n_before: int, n_steps: int
+    ) -> tuple[list[Array], list[Array]]:
+        """Errors of forecasts of the rows from ``n_before`` on, and the forecasts, standardised.
+
+        Those of each number of steps ahead are of shape (n_errors, m). The networks have seen
+        none of these rows.
+        """
+        model, starts = self.model, series.starts
+        y, X = model.y_scaler.transform(series.y), model.X_scaler.transform(series.X)
+        full, first = full_rows(model.layout.context, series)
+        rows = np.delete(full, list(first))
+        rows = rows[rows > n_before - n_steps]
+        states, exogenous = all_states(model, series), model.layout.exogenous(X, starts)
+        found = situations(model, states, y, exogenous, starts, rows, n_steps)
+        seen = np.maximum(n_before - rows, 0)
+        unseen = (
+            one._replace(actual=np.vstack([np.full_like(one.actual[:n], np.nan), one.actual[n:]]))
+            for one, n in zip(found, seen, strict=True)
+        )
+        return forecast_errors(model, unseen, n_steps)
 
     def forecasts(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
         """Fitted values of rows, then forecasts so many steps ahead, in units of y.
@@ -73,32 +116,29 @@ class Fitted:
         -------
         array of shape (n_rows + n_steps, m)
         """
-        values = np.empty((len(rows) + len(steps), series.y.shape[1]))
-        if len(rows):
-            values[: len(rows)] = self._fitted_values(series)[rows]
-        if len(steps):
-            found = self._situation(series, X)
-            forecasts = self.model.forecast(found.states, found.past, found.exogenous)
-            _check_finite(forecasts[None])
-            values[len(rows) :] = forecasts[steps - 1]
-        return self.model.y_scaler.inverse_transform(values)
+        return self.model.y_scaler.inverse_transform(self._forecasts(series, rows, steps, X))
 
     def outcomes(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> list[Array]:
         """For each of the times of :meth:`forecasts` a sample of y, of shape (n, m)."""
-        scale, errors = self.model.y_scaler.scale, self.errors
-        point = self.forecasts(series, rows, steps if errors.by_step else steps[:0], X)
-        samples = [value + scale * self._errors_of_fitted() for value in point[: len(rows)]]
+        errors, n_rows = self.errors, len(rows)
+        point = self._forecasts(series, rows, steps if errors.by_step else steps[:0], X)
+        samples = [value + self._errors_of_fitted(value) for value in point[:n_rows]]
         if errors.by_step:
             self._check_calibrated(int(steps.max(initial=1)))
-            pairs = zip(steps, point[len(rows) :], strict=True)
-            return samples + [value + scale * errors.by_step[step - 1] for step, value in pairs]
-        return samples + ([*np.swapaxes(self.paths(series, steps, X), 0, 1)] if len(steps) else [])
+            for step, value in zip(steps, point[n_rows:], strict=True):
+                of_step = as_independent(errors.by_step[step - 1], int(step))
+                samples.append(value + errors.scale.of(value) * releveled(of_step, self.levels))
+        samples = [self.model.y_scaler.inverse_transform(sample) for sample in samples]
+        if errors.by_step or not len(steps):
+            return samples
+        return [*samples, *np.swapaxes(self.paths(series, steps, X), 0, 1)]
 
     def paths(self, series: Series, steps: IntArray, X: Array) -> Array:
         """Simulated paths at so many steps ahead, of shape (n_paths, n_steps, m)."""
         paths = spread(self.model, self.errors, self._situation(series, X), self.seed)
         _check_finite(paths)
-        return self.model.y_scaler.inverse_transform(paths[:, steps - 1])
+        of_steps = [releveled(paths[:, step - 1], self.levels) for step in steps]
+        return self.model.y_scaler.inverse_transform(np.stack(of_steps, axis=1))
 
     def covariances(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
         """Covariances between the times of :meth:`forecasts`, of shape (k, m k).
@@ -112,10 +152,9 @@ class Fitted:
                 "each time by themselves"
             )
         n_rows, n_outputs = len(rows), series.y.shape[1]
-        variance = (self.model.y_scaler.scale * self._errors_of_fitted()).var(axis=0)
         values = np.zeros((n_outputs, n_rows + len(steps), n_rows + len(steps)))
-        for output in range(n_outputs):
-            np.fill_diagonal(values[output, :n_rows, :n_rows], variance[output])
+        for k, sample in enumerate(self.outcomes(series, rows, steps[:0], X)):
+            values[:, k, k] = sample.var(axis=0)
         if len(steps):
             paths = self.paths(series, steps, X)
             for output in range(n_outputs):
@@ -128,19 +167,30 @@ class Fitted:
         penalties = self.penalties._replace(models=())
         return replace(self, result=self.result.without_states(), penalties=penalties)
 
-    def _errors_of_fitted(self) -> Array:
+    def _forecasts(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
+        """Those of :meth:`forecasts`, standardised."""
+        values = np.empty((len(rows) + len(steps), series.y.shape[1]))
+        if len(rows):
+            values[: len(rows)] = self._fitted_values(series)[rows]
+        if len(steps):
+            found = self._situation(series, X)
+            forecasts = self.model.forecast(found.states, found.past, found.exogenous)
+            _check_finite(forecasts[None])
+            values[len(rows) :] = forecasts[steps - 1]
+        return values
+
+    def _errors_of_fitted(self, forecast: Array) -> Array:
         """Errors of one step ahead: a sample, of Student's distribution where rows were few."""
         errors = self.errors
         if errors.posterior is None or errors.posterior.share < 0.5 or errors.by_step:
-            return errors.by_step[0] if errors.by_step else errors.one_step
+            one_step = errors.by_step[0] if errors.by_step else errors.one_step
+            return errors.scale.of(forecast) * one_step
         return errors.posterior.draw(self.model.networks, 1, self.seed, 2000)[1][:, 0]
 
     def _situation(self, series: Series, X: Array) -> Situation:
         """What forecasts from the present on start from."""
         start = max(start for start in series.starts if start <= series.present)
-        known = slice(
-            max(series.present + 1 - self.model.layout.context, start), series.present + 1
-        )
+        known = slice(max(series.present + 1 - self.model.layout.span, start), series.present + 1)
         past = self.model.y_scaler.transform(series.y[start : series.present + 1])
         of_X = self.model.X_scaler.transform(np.vstack([series.X[known], X]))
         exogenous = self.model.layout.exogenous(of_X)[len(of_X) - len(X) :]
@@ -164,18 +214,23 @@ class Fitted:
         check_complete(series, "a prediction from an earlier cutoff")
         return [states[origin] for states in all_states(self.model, series)]
 
-    def _states_after_new(self, series: Series, n_before: int) -> tuple[Array, ...]:
-        """Hidden states after the rows from ``n_before`` on, which follow the present ones."""
+    def _new_rows(self, series: Series, n_before: int) -> tuple[Array, list[Array], BoolArray]:
+        """Inputs and states of the rows from ``n_before`` on, and which have all their inputs."""
         context, start = self.model.layout.context, series.starts[-1]
+        rows = np.arange(n_before, len(series.y))
+        sequence = np.searchsorted(series.starts, rows, side="right") - 1
+        is_full = np.asarray(rows - np.asarray(series.starts)[sequence] >= context)
         if start + context >= n_before:
             # they start anew within these rows
-            return last_states(self.model, series)
-        first = n_before - context
+            inputs = self.model.inputs(series.y, series.X, series.starts)
+            states = [of_network[n_before:] for of_network in all_states(self.model, series)]
+            return inputs[n_before:], states, is_full
+        first = max(n_before - self.model.layout.span, start)
         # a value missing before the new rows is stood in for by one that may lie further back
         y = series.y[start if np.isnan(series.y[first:n_before]).any() else first :]
         inputs = self.model.inputs(y, series.X[len(series.y) - len(y) :], (0,))
         inputs = inputs[n_before - (len(series.y) - len(y)) :]
-        return tuple(states[-1] for states in self.model.states(inputs, (0,), self.states))
+        return inputs, self.model.states(inputs, (0,), self.states), is_full
 
     def _check_calibrated(self, step: int) -> None:
         n_steps = len(self.errors.by_step)

@@ -335,6 +335,21 @@ class ALMElmanForecaster(AtomicForecaster):
         rows = [sample.var(axis=0) for sample in self._fitted.outcomes(*asked)]
         return pd.DataFrame(rows, times, columns)
 
+    def _predict_proba(
+        self, fh: ForecastingHorizon, X: pd.DataFrame | None, marginal: bool = True
+    ) -> Any:
+        if not marginal:
+            raise NotImplementedError("marginal must be True: each time has a sample of its own")
+        from skpro.distributions import Empirical
+
+        times, asked = self._question(self._steps(fh), X)
+        samples = self._fitted.outcomes(*asked)
+        sizes = [len(sample) for sample in samples]
+        draws = np.concatenate([np.arange(size) for size in sizes])
+        index = pd.MultiIndex.from_arrays([draws, times.repeat(sizes)])
+        columns = self._get_columns(method="predict_var")
+        return Empirical(pd.DataFrame(np.vstack(samples), index, columns))
+
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> ALMElmanForecaster:

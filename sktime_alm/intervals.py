@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import chi2, norm, t
 
 from sktime_alm.inputs import carried_forward
 from sktime_alm.model import Model
+from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import ElmanParameters
-from sktime_alm.solver._typing import Array
+from sktime_alm.solver._typing import Array, BoolArray
 
 # Monte Carlo moves the coverage of a 90 % interval by less than 0.01
 N_PATHS = 2000
@@ -25,9 +26,80 @@ MAX_STEPS = 120
 
 # so many networks stand for what is not known about the readout; with fewer degrees of freedom
 # than the first number all paths are theirs, with more than the second none
-_N_DRAWS, _FEW, _MANY = 250, 30, 120
+_N_DRAWS, _FEW, _MANY = 500, 30, 120
+# how many times their distance the bounds of these paths lie outside of those of forecasts
+_FURTHER = 0.5
 # errors so few are taken to be normal; of more the sample itself is drawn from more and more often
 _NORMAL = 20
+
+# the decadic logarithm of the lightest penalty of a linear skip that intervals are made with
+_LIGHTEST = -4.0
+
+# absolute errors below this share of their median are taken to be as large: their logarithms
+# would say more about single rows than about the scale
+_LEAST_ERROR = 0.01
+# the standard deviation of log |e| of normal errors
+_SD_LOG_NORMAL = np.pi / np.sqrt(8.0)
+
+# the levels of quantiles that are kept to the shares of rows that fall below them, those between
+# by interpolation, and how far one row moves them
+_BELOW = np.array([0.0, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35])
+NOMINAL = np.concatenate([_BELOW, [0.5], 1.0 - _BELOW[::-1]])
+_STEP_OF_LEVELS = 0.005
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """How large errors are, given the forecast: log s(f) = slope (f - centre), for each output.
+
+    The errors of a log variance, for one, are larger where it is low. Beyond the forecasts that
+    this was learned from, s stays as it is at their ends.
+
+    Attributes
+    ----------
+    slope, centre : arrays of shape (m,)
+    extent : array of shape (2, m)
+        The least and the largest of these forecasts.
+    """
+
+    slope: Array
+    centre: Array
+    extent: Array
+
+    @classmethod
+    def constant(cls, n_outputs: int) -> Scale:
+        """Errors are as large everywhere."""
+        return cls(np.zeros(n_outputs), np.zeros(n_outputs), np.zeros((2, n_outputs)))
+
+    @classmethod
+    def fit(cls, forecasts: Array, errors: Array) -> Scale:
+        """By a regression of log |e| on the forecast, shrunk towards a slope of 0.
+
+        The slope b of variance v is multiplied by the positive part of 1 - 2 v / b^2, as in the
+        estimate of James and Stein: what rows might show by chance becomes 0.
+
+        Parameters
+        ----------
+        forecasts, errors : arrays of shape (n, m)
+        """
+        centre, size = forecasts.mean(axis=0), np.abs(errors)
+        least = np.maximum(_LEAST_ERROR * np.median(size, axis=0), np.finfo(float).tiny)
+        logs, deviations = np.log(np.maximum(size, least)), forecasts - centre
+        squares = np.maximum((deviations**2).sum(axis=0), np.finfo(float).tiny)
+        slope = (deviations * (logs - logs.mean(axis=0))).sum(axis=0) / squares
+        ratio = _SD_LOG_NORMAL**2 / np.maximum(slope**2 * squares, np.finfo(float).tiny)
+        extent = np.array([forecasts.min(axis=0), forecasts.max(axis=0)])
+        return cls(slope * np.maximum(1.0 - 2.0 * ratio, 0.0), centre, extent)
+
+    def of(self, forecasts: Array) -> Array:
+        """s of forecasts of shape (..., m)."""
+        return np.exp(self.slope * (np.clip(forecasts, *self.extent) - self.centre))
+
+    def in_units(self, before: Standardizer, after: Standardizer) -> Scale:
+        """The same of forecasts in other standardised units."""
+        slope = self.slope * after.scale / before.scale
+        moved = [after.transform(before.inverse_transform(a)) for a in (self.centre, self.extent)]
+        return Scale(slope, *moved)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +112,8 @@ class Posterior:
 
     Attributes
     ----------
+    shift : array of shape (m, k)
+        What the mean of the readout differs by from that of the network.
     root : array of shape (k, k)
         A root of (Z'Z + N)^-1.
     scale : array of shape (m, m)
@@ -50,13 +124,14 @@ class Posterior:
         nu.
     """
 
+    shift: Array
     root: Array
     scale: Array
     errors: Array
     n_degrees: float
 
     @classmethod
-    def of(cls, Z: Array, l2_readout: Array, errors: Array, targets: Array) -> Posterior:
+    def of(cls, Z: Array, l2_readout: Array, readout: Array, targets: Array) -> Posterior:
         """From the rows of a fit.
 
         Parameters
@@ -64,20 +139,41 @@ class Posterior:
         Z : array of shape (T, k)
             What the readout acts on: the columns of [h 1], or [h x 1] with a linear skip.
         l2_readout : array of shape (k,)
-            Penalties of its weights, in the objective that is a mean over T rows.
-        errors, targets : arrays of shape (T, m)
+            N: penalties of its weights, in the objective that is a mean over T rows.
+        readout : array of shape (m, k)
+            That of the network.
+        targets : array of shape (T, m)
         """
         values, vectors = np.linalg.eigh(Z.T @ Z + len(Z) * np.diag(l2_readout))
         # units that are never active leave directions that nothing is known about, nor depends on
         is_known = values > 1e-12 * values.max()
         root = vectors[:, is_known] / np.sqrt(values[is_known])
-        n_degrees = len(Z) - effective_parameters(Z, l2_readout)
+        found = root @ (root.T @ (Z.T @ targets))
+        errors, n_degrees = targets - Z @ found, len(Z) - effective_parameters(Z, l2_readout)
         if n_degrees < 1.0:
             # nothing is left over: all that the rows do is noise
             errors, n_degrees = targets - targets.mean(axis=0), max(len(Z) - 1.0, 1.0)
         scale = np.asarray(np.linalg.qr(errors / np.sqrt(n_degrees), mode="r"))
         whitened = errors @ np.linalg.pinv(scale)
-        return cls(root, scale, whitened, float(n_degrees))
+        return cls(found.T - readout, root, scale, whitened, float(n_degrees))
+
+    def noise(self, n_steps: int, n_paths: int) -> Array:
+        """Normal noise as large as the errors, of shape (n_paths, n_steps, m)."""
+        shape = n_paths, n_steps, len(self.scale)
+        return np.random.default_rng(0).normal(size=shape) @ self.scale
+
+    def corrected(self, bias: Array, Z: Array) -> Posterior:
+        """Without a bias of the readout, of shape (m, k); the regression keeps the means of rows.
+
+        Parameters
+        ----------
+        bias : array of shape (m, k)
+            That of the last column, the constant, is not read.
+        Z : array of shape (T, k)
+        """
+        change = -bias
+        change[:, -1] = bias[:, :-1] @ Z[:, :-1].mean(axis=0)
+        return replace(self, shift=self.shift + change)
 
     @property
     def share(self) -> float:
@@ -90,13 +186,15 @@ class Posterior:
         """Networks that the rows could as well have led to, and noise for equal shares of paths."""
         generator = np.random.default_rng(seed)
         n_draws = min(_N_DRAWS, n_paths)
-        # Student's distribution is a normal one of uncertain scale
-        spread = np.sqrt(self.n_degrees / generator.chisquare(self.n_degrees, n_draws))
+        # Student's distribution is a normal one of uncertain scale; the scales and, in pairs of
+        # opposite signs, the changes are spread evenly, as a few draws would not be
+        places = (generator.permutation(n_draws) + 0.5) / n_draws
+        spread = np.sqrt(self.n_degrees / chi2.ppf(places, self.n_degrees))
+        half = generator.normal(size=(-(-n_draws // 2), self.root.shape[1], len(self.scale)))
         drawn = []
-        for k in range(n_draws):
-            z = generator.normal(size=(self.root.shape[1], len(self.scale)))
-            change = spread[k] * (self.root @ z @ self.scale).T
-            drawn.append(_with_readout(networks[k % len(networks)], change))
+        for k, z in enumerate(np.concatenate([half, -half])[:n_draws]):
+            change = self.shift + spread[k] * (self.root @ z @ self.scale).T
+            drawn.append(with_changed_readout(networks[k % len(networks)], change))
         of_path = np.repeat(spread, [len(part) for part in np.array_split(range(n_paths), n_draws)])
         n_errors = len(self.errors)
         noise = np.empty((n_steps, n_paths, len(self.scale)))
@@ -116,28 +214,64 @@ class Errors:
     Attributes
     ----------
     one_step : array of shape (n, m)
-        Errors one step ahead, as large as those on new rows.
+        Errors one step ahead, as large as those on new rows, in units of their scale.
     stretch : array of shape (n_steps, m)
         How much wider than simulated paths the errors so many steps ahead are; the last row
         stands for all further steps.
+    scale : Scale
     is_validated : bool
         Whether the errors are those of the models that chose the penalties.
     posterior : Posterior, optional
         Where rows were few.
     by_step : tuple of arrays of shape (n_errors, m)
-        For "conformal", the errors of each number of steps ahead.
+        For "conformal", the errors of each number of steps ahead, in units of their scale.
     """
 
     one_step: Array
     stretch: Array
+    scale: Scale
     is_validated: bool = False
     posterior: Posterior | None = None
     by_step: tuple[Array, ...] = ()
 
+    def of_first_step(self) -> Array:
+        """Those that quantiles one step ahead are made of, in units of their scale."""
+        return self.by_step[0] if self.by_step else self.one_step * self.stretch[0]
 
-def _with_readout(network: ElmanParameters, change: Array) -> ElmanParameters:
+    def in_units(self, before: Standardizer, after: Standardizer) -> Errors:
+        """The same of forecasts in other standardised units, but for the posterior."""
+        factor = before.scale / after.scale
+        return replace(
+            self,
+            one_step=self.one_step * factor,
+            scale=self.scale.in_units(before, after),
+            by_step=tuple(of_step * factor for of_step in self.by_step),
+        )
+
+
+def with_changed_readout(network: ElmanParameters, change: Array) -> ElmanParameters:
     """The network with its readout [A D c] changed."""
     return ElmanParameters.from_layers(network.hidden_layer, network.readout + change)
+
+
+def lightest(Z: Array, l2_readout: Array, is_light: BoolArray) -> Array:
+    """Penalties as light as the rows allow, which leave half of the degrees of freedom.
+
+    What few rows chose by their forecasts is itself hardly known: intervals cannot trust it.
+
+    Parameters
+    ----------
+    Z : array of shape (T, k)
+    l2_readout : array of shape (k,)
+        Penalties, of which none is exceeded.
+    is_light : array of shape (k,)
+        Those that may be lighter.
+    """
+    for lightness in 10.0 ** np.arange(_LIGHTEST, _LIGHTEST + 6.5, 0.5):
+        lighter = np.where(is_light, np.minimum(l2_readout, lightness), l2_readout)
+        if effective_parameters(Z, lighter) <= 0.5 * len(Z):
+            return lighter
+    return l2_readout
 
 
 def effective_parameters(Z: Array, l2_readout: Array) -> float:
@@ -173,14 +307,16 @@ def as_new_errors(errors: Array, n_parameters: float) -> Array:
 
 
 def draw_noise(errors: Array, n_steps: int, seed: int, n_paths: int = N_PATHS) -> Array:
-    """Rows of errors drawn with replacement, of shape (n_paths, n_steps, m).
+    """Rows of errors drawn at random, of shape (n_paths, n_steps, m).
 
-    The outputs of a row stay together, so that their correlation is kept. More steps
-    leave the first ones as they are.
+    The draws of a step are evenly spaced among the rows in the order of the first output, so that
+    its quantiles are those of the errors, without the noise of drawing. The outputs of a row stay
+    together, so that their correlation is kept. More steps leave the first ones as they are.
     """
-    # a row of draws a step: a shorter run draws the beginning of a longer one
-    rows = np.random.default_rng(seed).integers(len(errors), size=(n_steps, n_paths))
-    return errors[rows.T]
+    generator = np.random.default_rng(seed)
+    places = (np.arange(n_paths) + 0.5) * len(errors) / n_paths
+    spaced = np.argsort(errors[:, 0], kind="stable")[places.astype(int)]
+    return np.stack([errors[generator.permutation(spaced)] for _ in range(n_steps)], axis=1)
 
 
 class Situation(NamedTuple):
@@ -239,19 +375,24 @@ def situations(
             yield Situation(before, past, exogenous[row:stop], y[row:stop])
 
 
-def forecast_errors(model: Model, found: Iterable[Situation], n_steps: int) -> list[Array]:
-    """Errors of the model's forecasts, those of each step of shape (n_errors, m).
+def forecast_errors(
+    model: Model, found: Iterable[Situation], n_steps: int
+) -> tuple[list[Array], list[Array]]:
+    """Errors and forecasts of the model, those of each step of shape (n_errors, m).
 
     Those of missing values are left out.
     """
+    n_outputs = len(model.y_scaler.mean)
+    # step by step pairs of an error and its forecast
     by_step: list[list[Array]] = [[] for _ in range(n_steps)]
     for states, past, exogenous, actual in found:
         forecasts = model.forecast(states, past, exogenous)
-        for errors, error in zip(by_step, actual - forecasts, strict=False):
-            if not np.isnan(error).any():
-                errors.append(error)
-    n_outputs = len(model.y_scaler.mean)
-    return [np.array(errors).reshape(-1, n_outputs) for errors in by_step]
+        pairs = np.stack([actual - forecasts, forecasts], axis=1)
+        for of_step, pair in zip(by_step, pairs, strict=False):
+            if not np.isnan(pair).any():
+                of_step.append(pair)
+    arrays = [np.array(of_step).reshape(-1, 2, n_outputs) for of_step in by_step]
+    return [pairs[:, 0] for pairs in arrays], [pairs[:, 1] for pairs in arrays]
 
 
 def path_variances(
@@ -323,10 +464,16 @@ def spread(model: Model, errors: Errors, found: Situation, seed: int) -> Array:
     if posterior is not None and n_drawn:
         networks, noise = posterior.draw(model.networks, n_steps, seed, n_drawn)
         states = [found.states[k % len(found.states)] for k in range(len(networks))]
-        drawn = replace(model, networks=networks)
+        # what few rows do not rule out reaches further than a forecast should
+        further = _FURTHER * np.diff(model.bounds, axis=0) * [[-1.0], [1.0]]
+        drawn = replace(model, networks=networks, bounds=model.bounds + further)
         pieces.append(drawn.paths(states, found.past, found.exogenous, noise))
     if n_drawn < N_PATHS:
         noise = draw_noise(errors.one_step, n_steps, seed, N_PATHS - n_drawn)
+        if errors.scale.slope.any():
+            # as large as around the forecasts, from which no path goes far for its scale
+            forecasts = model.forecast(found.states, found.past, found.exogenous)
+            noise = noise * errors.scale.of(forecasts)
         paths = model.paths(found.states, found.past, found.exogenous, noise)
         pieces.append(stretched(paths, errors.stretch))
     return np.concatenate(pieces)
@@ -340,6 +487,64 @@ def stretched(paths: Array, factors: Array) -> Array:
     of_steps = factors[np.minimum(np.arange(paths.shape[1]), len(factors) - 1)]
     mean = paths.mean(axis=0)
     return mean + of_steps * (paths - mean)
+
+
+def followed(levels: Array, errors: Array, sample: Array) -> Array:
+    """Levels of quantiles after more errors, by adaptive conformal inference.
+
+    A quantile that too few values fall below is moved up, and down if too many do: by the rule
+    a <- a + gamma (nominal - 1{value below}) of Gibbs and Candes (2021), "Adaptive conformal
+    inference under distribution shift", for each nominal level by itself. So in the long run the
+    shares are nominal, whatever the errors do.
+
+    Parameters
+    ----------
+    levels : array of shape (n_levels, m)
+        The levels of the sample used for those of ``NOMINAL``.
+    errors : array of shape (n_rows, m)
+        One step ahead, in the order of time.
+    sample : array of shape (n, m)
+        What the quantiles are taken of.
+
+    Returns
+    -------
+    array of shape (n_levels, m)
+    """
+    ordered, places = np.sort(sample, axis=0), _places(len(sample))
+    ranks = np.empty_like(errors)
+    for output in range(errors.shape[1]):
+        ranks[:, output] = np.interp(
+            errors[:, output], ordered[:, output], places, left=0.0, right=1.0
+        )
+    for rank in ranks:
+        moved = levels + _STEP_OF_LEVELS * (NOMINAL[:, None] - (rank <= levels))
+        levels = np.clip(moved, 0.0, 1.0)
+    return levels
+
+
+def releveled(sample: Array, levels: Array) -> Array:
+    """The sample moved so that its quantiles are those of other levels; the order stays.
+
+    Parameters
+    ----------
+    sample : array of shape (n, m)
+    levels : array of shape (n_levels, m)
+        The levels of the sample used for those of ``NOMINAL``.
+    """
+    if (levels == NOMINAL[:, None]).all():
+        return sample
+    places, moved = _places(len(sample)), np.empty_like(sample)
+    # followed one by one, neighbouring levels may cross
+    for output, of_output in enumerate(np.sort(levels, axis=0).T):
+        order = np.argsort(sample[:, output], kind="stable")
+        used = np.interp(places, NOMINAL, of_output)
+        moved[order, output] = np.interp(used, places, sample[order, output])
+    return moved
+
+
+def _places(n: int) -> Array:
+    """The levels of the ordered values of a sample, the value to come counted among them."""
+    return np.arange(1, n + 1) / (n + 1.0)
 
 
 def quantiles(sample: Array, alpha: Array) -> Array:

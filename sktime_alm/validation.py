@@ -9,6 +9,8 @@ import numpy as np
 
 from sktime_alm.inputs import InputLayout, Rows
 from sktime_alm.intervals import (
+    Errors,
+    Scale,
     Situation,
     forecast_errors,
     path_variances,
@@ -36,35 +38,39 @@ class Validation:
     layout: InputLayout
     sigma: Activation
 
-    def errors(self, rows: Rows, models: Sequence[ValidationModel]) -> tuple[Array, Array]:
+    def errors(self, rows: Rows, models: Sequence[ValidationModel]) -> Errors:
         """Errors one step ahead; how much more than paths made with them further ones spread."""
-        of_origins = [
-            (rows.targets - self.outputs(network, rows)[0])[origin.following]
-            for origin, network in models
-        ]
-        errors = np.concatenate(of_origins)
+        outputs = [self.outputs(network, rows)[0][origin.following] for origin, network in models]
+        forecasts = np.concatenate(outputs)
+        actual = np.concatenate([rows.targets[origin.following] for origin, _ in models])
+        errors = actual - forecasts
         errors -= errors.mean(axis=0)
-        if self.layout.memory == 0:
-            # forecasts do not enter the inputs: any number of steps ahead the errors are these
-            return errors, np.ones((1, errors.shape[1]))
-        variances = [
-            variance
-            for model in models
-            for variance in path_variances(
-                *self._situations(model, rows, _N_STRETCHED, _N_SAMPLED), errors, _N_PATHS
-            )
-        ]
-        return errors, stretch_factors(self.errors_by_step(rows, models, _N_STRETCHED), variances)
+        scale, stretch = Scale.fit(forecasts, errors), np.ones((1, errors.shape[1]))
+        if self.layout.memory > 0:
+            variances = [
+                variance
+                for model in models
+                for variance in path_variances(
+                    *self._situations(model, rows, _N_STRETCHED, _N_SAMPLED), errors, _N_PATHS
+                )
+            ]
+            stretch = stretch_factors(self.backtest(rows, models, _N_STRETCHED)[0], variances)
+        # without lags of y forecasts do not enter the inputs: the errors are those of any step
+        return Errors(errors / scale.of(forecasts), stretch, scale, is_validated=True)
 
-    def errors_by_step(
+    def backtest(
         self, rows: Rows, models: Sequence[ValidationModel], n_steps: int
-    ) -> list[Array]:
-        """Errors of each number of steps ahead, of forecasts from the rows after an origin."""
-        errors = [
+    ) -> tuple[list[Array], list[Array]]:
+        """Errors of each number of steps ahead, and the forecasts, from the rows after origins."""
+        pairs = [
             forecast_errors(*self._situations(model, rows, n_steps, _N_CALIBRATED), n_steps)
             for model in models
         ]
-        return [np.concatenate(of_step) for of_step in zip(*errors, strict=True)]
+        errors, forecasts = (
+            [np.concatenate(of_step) for of_step in zip(*of_models, strict=True)]
+            for of_models in zip(*pairs, strict=True)
+        )
+        return errors, forecasts
 
     def _situations(
         self, validation: ValidationModel, rows: Rows, n_steps: int, n_sampled: int | None = None
@@ -120,7 +126,7 @@ class Validation:
                 return np.nan_to_num((errors**2).mean(axis=1), nan=np.inf)
 
         def several_steps(model: ValidationModel) -> Array:
-            errors = self.errors_by_step(rows, [model], max(steps))
+            errors, _ = self.backtest(rows, [model], max(steps))
             return np.concatenate([(errors[step - 1] ** 2).mean(axis=1) for step in steps])
 
         return one_step if tuple(steps) == (1,) else several_steps

@@ -10,15 +10,24 @@ from scipy import stats
 from scipy.stats import norm
 
 from sktime_alm import ALMElmanForecaster
+from sktime_alm.bias import bias_of_skip
+from sktime_alm.inputs import InputLayout, Rows
 from sktime_alm.intervals import (
+    NOMINAL,
+    Posterior,
+    Scale,
     as_independent,
     as_new_errors,
     draw_noise,
     effective_parameters,
+    followed,
+    lightest,
     quantiles,
+    releveled,
     stretch_factors,
     stretched,
 )
+from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import ReLU, train
 from sktime_alm.solver.network import ElmanParameters, rollout
 from tests.conftest import outcomes, with_network
@@ -166,7 +175,7 @@ def test_updates_collect_errors_only_when_they_train(method):
 
 
 def test_conformal_errors_are_those_of_forecasts_from_rolling_origins():
-    forecaster = fitted("conformal")
+    fitted_errors = fitted("conformal")._fitted.errors
     y, exogenous = (
         (data[:150] - data[:150].mean()) / data[:150].std(ddof=0) for data in (LONG_Y, LONG_X)
     )
@@ -187,12 +196,11 @@ def test_conformal_errors_are_those_of_forecasts_from_rolling_origins():
                 h = np.maximum(p.W @ h + p.V @ x + p.b, 0.0)
                 value = p.A @ h + p.c
                 if step in expected:
-                    expected[step].append(y[row + step] - value)
-    by_step = forecaster._fitted.errors.by_step
+                    error = y[row + step] - value
+                    expected[step].append(error / fitted_errors.scale.of(value))
+    by_step = fitted_errors.by_step
     for step, errors in expected.items():
-        found = by_step[step - 1]
-        expected_errors = as_independent(np.array(errors), step)
-        np.testing.assert_allclose(found, expected_errors, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(by_step[step - 1], errors, rtol=1e-5, atol=1e-6)
     # 68 rows follow the first cut, and 19 errors are needed
     assert len(by_step) == 68 - 18
 
@@ -267,3 +275,138 @@ def test_bad_input_is_refused_by_name():
     with_network(forecaster, wild)
     with pytest.raises(ValueError, match="overflow at step"):
         forecaster.predict_quantiles(fh=[300])
+
+
+def test_the_scale_of_errors_is_found_where_there_is_one_and_constant_where_there_is_none():
+    rng = np.random.default_rng(0)
+    forecasts, noise = rng.normal(1.0, 2.0, (20000, 2)), rng.normal(size=(20000, 2))
+    errors = noise * np.exp(np.array([-0.3, 0.0]) * forecasts)
+    scale = Scale.fit(forecasts, errors)
+    np.testing.assert_allclose(scale.slope, [-0.3, 0.0], atol=0.02)
+    # twelve rows that show nothing leave a constant; none reaches beyond what was seen
+    assert (Scale.fit(forecasts[:12], np.ones((12, 2))).slope == 0.0).all()
+    far = np.array([[-99.0, 0.0], [99.0, 0.0]])
+    np.testing.assert_array_equal(scale.of(far)[:, 0], scale.of(scale.extent)[:, 0])
+    before, after = (
+        Standardizer(np.array([1.0, 0.0]), np.array([2.0, 1.0])),
+        Standardizer(np.array([-1.0, 3.0]), np.array([0.5, 4.0])),
+    )
+    moved = after.transform(before.inverse_transform(forecasts))
+    expected = scale.of(forecasts)
+    np.testing.assert_allclose(scale.in_units(before, after).of(moved), expected)
+
+
+def test_followed_levels_hold_their_shares_where_the_spread_of_the_errors_drifts():
+    rng = np.random.default_rng(0)
+    sample, errors = rng.normal(size=(800, 1)), rng.normal(size=(4000, 1))
+    errors *= np.linspace(1.0, 2.0, 4000)[:, None]
+    levels = np.tile(NOMINAL[:, None], 1)
+    inside = []
+    for error in errors:
+        ends = quantiles(releveled(sample, levels), np.array([0.1, 0.9]))[:, 0]
+        inside.append(ends[0] <= error[0] <= ends[1])
+        levels = followed(levels, error[None], sample)
+    # those of the sample alone would hold 65 %
+    assert np.mean(inside) == pytest.approx(0.8, abs=0.015)
+    at_once = followed(np.tile(NOMINAL[:, None], 1), errors, sample)
+    np.testing.assert_array_equal(at_once, levels)
+
+
+def test_other_levels_move_a_sample_and_leave_its_order():
+    sample = np.random.default_rng(0).normal(size=(1999, 1))
+    levels = NOMINAL[:, None] ** 2
+    moved = releveled(sample, levels)
+    assert (np.diff(moved[np.argsort(sample[:, 0]), 0]) >= 0.0).all()
+    inner = NOMINAL[4:-4]
+    found, expected = quantiles(moved, inner), quantiles(sample, inner**2)
+    np.testing.assert_allclose(found, expected, atol=0.01)
+    assert releveled(sample, NOMINAL[:, None]) is sample
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_levels_do_not_depend_on_how_the_rows_come(method):
+    y = autoregression(0.5, T=600)
+    options = {"interval_method": method, "alpha": np.inf, "random_state": 0}
+    at_once = ALMElmanForecaster(**options).fit(y[:400])
+    one_by_one = at_once.clone().fit(y[:400])
+    at_once.update(y[400:], update_params=False)
+    for row in range(400, 600):
+        one_by_one.update(y[row : row + 1], update_params=False)
+    levels = at_once._fitted.levels
+    assert (levels != NOMINAL[:, None]).any()
+    np.testing.assert_allclose(one_by_one._fitted.levels, levels)
+    trained = ALMElmanForecaster(**options).fit(y[:400]).update(y[400:], update_params=True)
+    np.testing.assert_allclose(trained._fitted.levels, levels)
+
+
+def test_a_brief_update_adds_the_errors_of_forecasts_of_the_new_rows():
+    y = autoregression(0.5, T=410)
+    options = {"interval_method": "conformal", "alpha": np.inf, "random_state": 0}
+    forecaster = ALMElmanForecaster(**options).fit(y[:400])
+    before, scaler = forecaster._fitted.errors, forecaster._fitted.model.y_scaler
+    network = forecaster.networks_[0]
+    after = forecaster.update(y[400:])._fitted
+    values = scaler.transform(y.to_numpy()[:, None])
+    one = values[399:409] @ network.D.T + network.c
+    two = np.clip(values[398:408] @ network.D.T + network.c, *forecaster._fitted.model.bounds)
+    two = two @ network.D.T + network.c
+    for step, forecast in ((1, one), (2, two)):
+        new = (values[400:410] - forecast) / before.scale.of(forecast)
+        expected = np.vstack([before.by_step[step - 1], new]) * scaler.scale
+        found = after.errors.by_step[step - 1] * after.model.y_scaler.scale
+        np.testing.assert_allclose(found, expected, atol=1e-10)
+
+
+def test_the_bias_of_an_autoregression_is_the_known_one():
+    # Marriott and Pope (1954): -(1 + 3 phi) / T
+    T, phi = 50, 0.5
+    network = ElmanParameters(
+        np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1), np.zeros(1), [[phi]]
+    )
+    y = autoregression(phi, T=T + 1).to_numpy()[:, None]
+    rows = Rows(y[:-1], y[1:], (0,), np.arange(1, T + 1) / T, y[:-1])
+    noise = np.random.default_rng(0).normal(size=(4000, T, 1))
+    bias = bias_of_skip(InputLayout((1,), ()), ReLU(), network, rows, np.zeros(3), noise)
+    # of the weight of which this is the estimate
+    expected = -(1.0 + 3.0 * (phi - bias[0, 1])) / T
+    assert bias[0, 1] == pytest.approx(expected, abs=0.012)
+    assert (bias[0, [0, 2]] == 0.0).all()
+    # nothing is taken off that would leave an explosive recursion
+    walk = ElmanParameters(*network.arrays()[:5], [[0.99]])
+    bias = bias_of_skip(InputLayout((1,), ()), ReLU(), walk, rows, np.zeros(3), noise)
+    assert 0.99 - bias[0, 1] <= 1.0 + 1e-12
+
+
+def test_the_penalties_of_few_rows_are_light_but_leave_half_of_the_degrees_of_freedom():
+    rng = np.random.default_rng(0)
+    Z = np.column_stack([rng.normal(size=(12, 8)), np.ones(12)])
+    l2 = np.append(np.full(8, 10.0), 0.0)
+    found = lightest(Z, l2, np.append(np.ones(8, dtype=bool), False))
+    assert effective_parameters(Z, found) <= 6.0 < effective_parameters(Z, found / 4.0)
+    assert (lightest(np.tile(Z, (20, 1)), l2, l2 > 0.0)[:8] == 1e-4).all()
+
+
+def test_the_posterior_is_that_of_the_regression_whatever_the_network_is():
+    rng = np.random.default_rng(0)
+    Z = np.column_stack([rng.normal(size=(15, 2)), np.ones(15)])
+    targets, readout = rng.normal(size=(15, 1)), rng.normal(size=(1, 3))
+    posterior = Posterior.of(Z, np.zeros(3), readout, targets)
+    expected = np.linalg.lstsq(Z, targets)[0].T
+    np.testing.assert_allclose(readout + posterior.shift, expected)
+    bias = np.array([[0.0, -0.2, 5.0]])
+    corrected = readout + posterior.corrected(bias, Z).shift
+    np.testing.assert_allclose(corrected[0, :2], expected[0, :2] - bias[0, :2])
+    np.testing.assert_allclose((Z @ corrected.T).mean(), targets.mean())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_distributions_are_the_samples_that_quantiles_are_taken_of(method):
+    pytest.importorskip("skpro")
+    forecaster = fitted(method)
+    distribution = forecaster.predict_proba(fh=[-1, 1, 4], X=LONG_X)
+    assert list(distribution.columns) == list(LONG_Y.columns)
+    assert distribution.index.equals(LONG_Y.index[[148, 150, 153]])
+    variance = forecaster.predict_var(fh=[-1, 1, 4], X=LONG_X)
+    np.testing.assert_allclose(distribution.var(), variance)
+    expected = [sample.mean(axis=0) for sample in outcomes(forecaster, [-1, 1, 4], LONG_X)]
+    np.testing.assert_allclose(distribution.mean(), expected)

@@ -47,6 +47,7 @@ ORDER = [
     "scalers",
     "inputs",
     "model",
+    "bias",
     "intervals",
     "penalties",
     "validation",
@@ -103,6 +104,7 @@ ELSEWHERE = {
 }
 # inside functions (or for type checkers) only: the module works without the package
 ON_USE = {
+    "skpro": {"forecaster"},
     "pandas": {"solver.result"},
     "sktime": {"plotting"},
     "matplotlib": {"plotting"},

@@ -1,8 +1,9 @@
 """Coverage of the intervals of short series, with default arguments: what of 100 values lie inside.
 
-    python examples/benchmark/short_series.py --series 400
+    python examples/benchmark/short_series.py --series 300 --rows 6 8 12 20
 
-White noise, an autoregression with the coefficient 0.7 and a random walk, one and four steps ahead.
+White noise, autoregressions with the coefficients 0.5 and 0.8 and a random walk, one and four steps
+ahead. From 30 rows on a network is tried as well, which takes seconds a series.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pandas as pd
 from sktime_alm import ALMElmanForecaster
 
 LENGTHS = (6, 8, 12, 20, 30, 50, 100)
-PROCESSES = {"noise": 0.0, "AR(1), 0.7": 0.7, "random walk": 1.0}
+PROCESSES = {"noise": 0.0, "AR(1), 0.5": 0.5, "AR(1), 0.8": 0.8, "random walk": 1.0}
 COVERAGES = (0.8, 0.9, 0.95)
 STEPS = (1, 4)
 
@@ -52,12 +53,13 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, default=400, help="series of each kind and length")
-    n_series = parser.parse_args().series
+    parser.add_argument("--rows", type=int, nargs="+", default=LENGTHS, help="lengths of series")
+    arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     rows = {
-        (name, length): coverage(coefficient, length, n_series)
+        (name, length): coverage(coefficient, length, arguments.series)
         for name, coefficient in PROCESSES.items()
-        for length in LENGTHS
+        for length in arguments.rows
     }
     table = pd.DataFrame(rows).T.rename_axis(["process", "rows"])
     table.columns = pd.MultiIndex.from_tuples(table.columns, names=["steps", "nominal"])

@@ -1,0 +1,123 @@
+"""The bias of a regression on its own past, which too few rows draw towards the mean."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sktime_alm.inputs import InputLayout, Rows, carried_forward
+from sktime_alm.model import bounds_of
+from sktime_alm.solver import ElmanParameters
+from sktime_alm.solver._typing import Array
+from sktime_alm.solver.activations import Activation
+from sktime_alm.solver.network import rollout
+
+# what of the bias is taken off is the most that leaves no root outside of the unit circle
+# the bias depends on the weights: it is found anew, of those corrected, so many times
+_N_ROUNDS = 5
+_SHARES = np.linspace(1.0, 0.0, 21)
+
+
+def bias_of_skip(
+    layout: InputLayout,
+    sigma: Activation,
+    network: ElmanParameters,
+    rows: Rows,
+    l2_readout: Array,
+    noise: Array,
+) -> Array:
+    """The bias of the readout's weights of lags of y, by simulation.
+
+    Series of as many rows are simulated by the network and the readout is fitted to each: what
+    their mean differs by is the bias, after Kilian (1998), "Small-sample confidence intervals for
+    impulse response functions". As there, no more is returned than leaves the recursion of the
+    linear part stable, or as it was.
+
+    Parameters
+    ----------
+    layout : InputLayout
+        With lags of y.
+    sigma : Activation
+    network : ElmanParameters
+        With a linear skip.
+    rows : Rows
+    l2_readout : array of shape (k,)
+        Penalties of the columns of [h x 1].
+    noise : array of shape (n_series, T, m)
+        Of the rows of the simulated series.
+
+    Returns
+    -------
+    array of shape (m, k)
+        Zero but for the lags of y.
+    """
+    m, r = rows.targets.shape[1], network.hidden_size
+    of_y = slice(r, r + layout.n_from_y(m))
+    bias = np.zeros_like(network.readout)
+    answers = _answers(layout, sigma, network.readout[:, of_y], rows)
+    limit = max(1.0, _radius(answers))
+    for _ in range(_N_ROUNDS):
+        corrected = ElmanParameters.from_layers(network.hidden_layer, network.readout - bias)
+        fits = _refitted(layout, sigma, corrected, rows, l2_readout, noise)
+        bias[:, of_y] = (fits - corrected.readout)[:, :, of_y].mean(axis=0)
+        change = _answers(layout, sigma, bias[:, of_y], rows)
+        bias *= next(s for s in _SHARES if s == 0.0 or _radius(answers - s * change) <= limit)
+    return bias
+
+
+def _refitted(
+    layout: InputLayout,
+    sigma: Activation,
+    network: ElmanParameters,
+    rows: Rows,
+    l2_readout: Array,
+    noise: Array,
+) -> Array:
+    """Readouts fitted to simulated series, of shape (n_series, m, k)."""
+    (n_series, T, m), n_from_y = noise.shape, layout.n_from_y(rows.targets.shape[1])
+    exogenous, state = rows.inputs[:, n_from_y:], np.zeros(network.hidden_size)
+    past = carried_forward(rows.targets)[: layout.memory]
+    bounds = bounds_of(rows.targets)
+    paths = layout.simulate(network, sigma, state, past, exogenous, noise, bounds)
+    y = np.concatenate([np.broadcast_to(past, (n_series, *past.shape)), paths], axis=1)
+    # the series side by side, as if they were outputs of one
+    abreast = np.swapaxes(y, 0, 1).reshape(y.shape[1], -1)
+    inputs = layout.rows(abreast, np.zeros((len(abreast), layout.n_exogenous)))[-T:]
+    inputs = inputs[:, : n_series * n_from_y].reshape(T, -1, n_series, m)
+    inputs = np.moveaxis(inputs, 2, 0).reshape(n_series, T, n_from_y)
+    of_all = np.broadcast_to(exogenous, (n_series, *exogenous.shape))
+    inputs = np.concatenate([inputs, of_all], axis=2)
+    stacked = inputs.reshape(n_series * T, -1)
+    h = rollout(network, sigma, stacked, range(0, n_series * T, T))[1]
+    Z = np.hstack([h, stacked, np.ones((len(stacked), 1))]).reshape(n_series, T, -1)
+    gram = np.swapaxes(Z, 1, 2) @ Z + T * np.diag(l2_readout)
+    fits = np.linalg.pinv(gram, hermitian=True) @ np.swapaxes(Z, 1, 2) @ paths
+    return np.asarray(np.swapaxes(fits, 1, 2))
+
+
+def _answers(layout: InputLayout, sigma: Activation, skip: Array, rows: Rows) -> Array:
+    """What y_t = skip (inputs from y before t) makes of each value before t, the newest first.
+
+    Of shape (m, memory m).
+    """
+    (m, n_from_y), n_inputs = skip.shape, rows.inputs.shape[1]
+    weights = np.hstack([skip, np.zeros((m, n_inputs - n_from_y))])
+    linear = ElmanParameters(
+        np.zeros((m, 1)),
+        np.zeros((1, 1)),
+        np.zeros((1, n_inputs)),
+        np.zeros(1),
+        np.zeros(m),
+        weights,
+    )
+    still = np.zeros((1, n_inputs - n_from_y)), np.zeros((1, 1, m))
+    size = layout.memory * m
+    values = np.eye(size).reshape(size, layout.memory, m)[:, ::-1]
+    columns = [layout.simulate(linear, sigma, np.zeros(1), past, *still)[0, 0] for past in values]
+    return np.stack(columns, axis=1)
+
+
+def _radius(answers: Array) -> float:
+    """The largest modulus of the roots of a recursion, for ``answers`` of shape (m, memory m)."""
+    m, size = answers.shape
+    companion = np.vstack([answers, np.eye(size)[: size - m]])
+    return float(np.abs(np.linalg.eigvals(companion)).max())

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from sktime.forecasting.base import ForecastingHorizon
 
 from sktime_alm.solver import train
 from sktime_alm.solver.initialization import initialize
@@ -81,7 +82,9 @@ def record_training(monkeypatch):
 def outcomes(forecaster, fh, X=None):
     """For each time of a horizon the sample of y that quantiles are taken of."""
     steps = np.asarray(fh)
-    return forecaster._fitted.outcomes(*forecaster._question(steps, X)[1])
+    return forecaster._fitted.outcomes(
+        *forecaster._question(ForecastingHorizon(steps, is_relative=True), X)[1]
+    )
 
 
 def without_posterior(forecaster):

@@ -342,7 +342,7 @@ class ALMElmanForecaster(AtomicForecaster):
             raise NotImplementedError("marginal must be True: each time has a sample of its own")
         from skpro.distributions import Empirical
 
-        times, asked = self._question(self._steps(fh), X)
+        times, asked = self._question(fh, X)
         samples = self._fitted.outcomes(*asked)
         sizes = [len(sample) for sample in samples]
         draws = np.concatenate([np.arange(size) for size in sizes])

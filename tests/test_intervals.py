@@ -29,6 +29,7 @@ from sktime_alm.intervals import (
 )
 from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import ReLU, train
+from sktime_alm.solver.datafits import Squared
 from sktime_alm.solver.network import ElmanParameters, rollout
 from tests.conftest import outcomes, with_network
 from tests.test_forecaster import FAST, Y2, X, Y, make_data
@@ -364,7 +365,8 @@ def test_the_bias_of_an_autoregression_is_the_known_one():
         np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1), np.zeros(1), [[phi]]
     )
     y = autoregression(phi, T=T + 1).to_numpy()[:, None]
-    rows = Rows(y[:-1], y[1:], (0,), np.arange(1, T + 1) / T, y[:-1])
+    position, units = np.arange(1, T + 1) / T, np.ones((T, 1))
+    rows = Rows(y[:-1], y[1:], (0,), position, y[:-1], units, Squared())
     noise = np.random.default_rng(0).normal(size=(4000, T, 1))
     bias = bias_of_skip(InputLayout((1,), ()), ReLU(), network, rows, np.zeros(3), noise)
     # of the weight of which this is the estimate

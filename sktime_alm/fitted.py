@@ -125,7 +125,7 @@ class Fitted:
 
     def without_rows(self) -> Fitted:
         """The same without what grows with the rows, but for the errors."""
-        penalties = self.penalties._replace(models=())
+        penalties = self.penalties.without_models()
         return replace(self, result=self.result.without_states(), penalties=penalties)
 
     def _errors_of_fitted(self) -> Array:

@@ -47,6 +47,8 @@ ORDER = [
     "inputs",
     "model",
     "intervals",
+    "averaging",
+    "regression",
     "penalties",
     "validation",
     "fitted",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,9 @@ from sktime_alm.solver._typing import Array
 # Losses that follow one another are alike: their mean is known as well as those of so many pieces
 # say, if these are longer than a shock lasts.
 _N_PIECES = 10
-# the average of a regression and a network leaves the former only where the weight is more than so
-# many of its standard errors above 0, and is that of the network alone within one of 1
-_ABOVE_NONE, _BELOW_FULL = 2.5, 1.0
+# an average is held for better than the regression, or than the network alone, where its mean loss
+# is less by more than so many standard errors of the difference
+_THAN_NONE, _THAN_FULL = 1.25, 0.5
 # mean losses of standardised values that differ by less are the same
 _TIE = 1e-12
 
@@ -55,30 +56,48 @@ def earned_weight(none: Sequence[Array], half: Sequence[Array], full: Sequence[A
     The mean loss of the average is a parabola in the weight, for squared errors; other losses
     are followed by the parabola through the weights 0, 1/2 and 1. Of the minimisers of each
     origin the median is taken, lest one network that was trained badly count. Its distances from
-    0 and from 1 are multiplied by max(0, 1 - (k standard errors / distance)^4): what is not known
-    to differ from the regression is the regression. With a square that is the factor of James
-    and Stein; the fourth power leaves more of what is clear.
+    0 and from 1 are multiplied by max(0, 1 - (k standard errors / gain)^4), where the gain is what
+    the average has less of a loss there: what cannot be told from the regression is the
+    regression. (A square would be the factor of James and Stein, which takes more of what is
+    clear.)
 
     Parameters
     ----------
     none, half, full : sequences of arrays
         Losses with the weights 0, 1/2 and 1 after each origin, in the order of time.
     """
-    parabolas = [
-        (4.0 * h - 3.0 * n - f, 2.0 * (n + f - 2.0 * h))
+    if not all(np.isfinite(losses).all() for losses in full):
+        # the network runs away
+        return 0.0
+    weights = [
+        _lowest(float(n.mean()), float(h.mean()), float(f.mean()))
         for n, h, f in zip(none, half, full, strict=True)
     ]
-    slope, bend = (np.concatenate(parts) for parts in zip(*parabolas, strict=True))
-    curvature = 2.0 * float(bend.mean())
-    if not (np.isfinite(curvature) and curvature > _TIE):
-        # the network runs away, or is the regression
+    weight = float(np.median(weights))
+    at_none, at_half, at_full = (np.concatenate(losses) for losses in (none, half, full))
+    slope, bend = _parabola(at_none, at_half, at_full)
+    averaged = at_none + slope * weight + bend * weight**2
+    from_none = _evidence(at_none - averaged, _THAN_NONE)
+    from_full = _evidence(at_full - averaged, _THAN_FULL)
+    return from_none * (1.0 - from_full * (1.0 - weight))
+
+
+def _parabola(none: Any, half: Any, full: Any) -> tuple[Any, Any]:
+    """The coefficients of w and w^2 of that through the values at 0, 1/2 and 1."""
+    return 4.0 * half - 3.0 * none - full, 2.0 * (none + full - 2.0 * half)
+
+
+def _lowest(none: float, half: float, full: float) -> float:
+    """Where the parabola through the values at 0, 1/2 and 1 is lowest between 0 and 1."""
+    slope, bend = _parabola(none, half, full)
+    if bend <= _TIE:
+        return float(full < none)
+    return float(np.clip(-slope / (2.0 * bend), 0.0, 1.0))
+
+
+def _evidence(gains: Array, n_errors: float) -> float:
+    """How sure it is that the mean gain is above 0, from 0 up to 1."""
+    gain = float(gains.mean())
+    if gain <= _TIE:
         return 0.0
-    lowest = [-s.mean() / max(2.0 * b.mean(), _TIE) for s, b in parabolas]
-    weight = float(np.median(np.clip(lowest, 0.0, 1.0)))
-    error = standard_error(slope + 2.0 * weight * bend) / curvature
-    from_none = _shrinkage(weight, _ABOVE_NONE * error)
-    return from_none * (1.0 - _shrinkage(1.0 - weight, _BELOW_FULL * error) * (1.0 - weight))
-
-
-def _shrinkage(distance: float, error: float) -> float:
-    return max(1.0 - (error / max(distance, _TIE)) ** 4, 0.0)
+    return max(1.0 - (n_errors * standard_error(gains) / gain) ** 4, 0.0)

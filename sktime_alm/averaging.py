@@ -14,9 +14,9 @@ from sktime_alm.solver._typing import Array
 # Losses that follow one another are alike: their mean is known as well as those of so many pieces
 # say, if these are longer than a shock lasts.
 _N_PIECES = 10
-# an average is held for better than the regression, or than the network alone, where its mean loss
-# is less by more than so many standard errors of the difference
-_THAN_NONE, _THAN_FULL = 1.25, 0.5
+# an average is held for better than the regression where its mean loss is less by more than so many
+# standard errors of the difference
+_CLEARLY = 1.25
 # mean losses of standardised values that differ by less are the same
 _TIE = 1e-12
 
@@ -55,11 +55,10 @@ def earned_weight(none: Sequence[Array], half: Sequence[Array], full: Sequence[A
 
     The mean loss of the average is a parabola in the weight, for squared errors; other losses
     are followed by the parabola through the weights 0, 1/2 and 1. Of the minimisers of each
-    origin the median is taken, lest one network that was trained badly count. Its distances from
-    0 and from 1 are multiplied by max(0, 1 - (k standard errors / gain)^4), where the gain is what
-    the average has less of a loss there: what cannot be told from the regression is the
-    regression. (A square would be the factor of James and Stein, which takes more of what is
-    clear.)
+    origin the median is taken, lest one network that was trained badly count. It is multiplied by
+    max(0, 1 - (k standard errors / gain)^4), where the gain is what the average has less of a
+    loss than the regression: what cannot be told from the regression is the regression. (A square
+    would be the factor of James and Stein, which takes more of what is clear.)
 
     Parameters
     ----------
@@ -76,10 +75,7 @@ def earned_weight(none: Sequence[Array], half: Sequence[Array], full: Sequence[A
     weight = float(np.median(weights))
     at_none, at_half, at_full = (np.concatenate(losses) for losses in (none, half, full))
     slope, bend = _parabola(at_none, at_half, at_full)
-    averaged = at_none + slope * weight + bend * weight**2
-    from_none = _evidence(at_none - averaged, _THAN_NONE)
-    from_full = _evidence(at_full - averaged, _THAN_FULL)
-    return from_none * (1.0 - from_full * (1.0 - weight))
+    return weight * _evidence(-slope * weight - bend * weight**2)
 
 
 def _parabola(none: Any, half: Any, full: Any) -> tuple[Any, Any]:
@@ -95,9 +91,9 @@ def _lowest(none: float, half: float, full: float) -> float:
     return float(np.clip(-slope / (2.0 * bend), 0.0, 1.0))
 
 
-def _evidence(gains: Array, n_errors: float) -> float:
+def _evidence(gains: Array) -> float:
     """How sure it is that the mean gain is above 0, from 0 up to 1."""
     gain = float(gains.mean())
     if gain <= _TIE:
         return 0.0
-    return max(1.0 - (n_errors * standard_error(gains) / gain) ** 4, 0.0)
+    return max(1.0 - (_CLEARLY * standard_error(gains) / gain) ** 4, 0.0)

@@ -15,7 +15,7 @@ from tests.conftest import named
 from tests.test_forecaster import make_data
 from tests.test_penalties import threshold_autoregression
 
-SMALL = {"hidden_size": 3, "alpha": 0.01, "skip_alpha": 0.1, "max_iter": 4, "random_state": 0}
+SMALL = {"hidden_size": 3, "alpha": 0.05, "skip_alpha": 0.5, "max_iter": 4, "random_state": 0}
 NAMES = ["series", "time"]
 
 

@@ -165,9 +165,9 @@ def choose_alpha(
 ) -> Penalties:
     """The strength of the network's penalty; infinite where it adds nothing to the regression.
 
-    Of the path that point is taken whose averages with the regression have the least loss.
-    Without a regression it is the largest strength whose loss is within one standard error, of
-    the difference, of the smallest.
+    Networks are averaged with the regression. Of the path the largest strength is taken whose loss
+    is within one standard error, of the difference, of the smallest, and whose network has a
+    weight, unless the best has none.
 
     Parameters
     ----------
@@ -256,10 +256,13 @@ def _best(
         [(point.alpha, of_skip, point.weight) for point in points],
         [np.concatenate(point.losses) for point in points],
     )
+    # a network that has earned its weight need not be better than the regression by an error again
+    lowest = min(points, key=lambda point: np.concatenate(point.losses).mean())
     chosen = next(
         point
         for point, candidate in zip(points, candidates, strict=True)
-        if candidate.excess <= (candidate.standard_error if skip_alpha is None else 0.0) + _TIE
+        if candidate.excess <= candidate.standard_error + _TIE
+        and (point.weight > 0.0 or lowest.weight == 0.0)
     )
     models = tuple(zip(origins, chosen.averages, strict=True))
     start = chosen.networks[-1] if chosen.weight > 0.0 else None

@@ -60,7 +60,7 @@ def make_forecasters(seed: int) -> dict[str, BaseForecaster]:
         lags=12,
         exog_lags=0,
         linear_skip=False,
-        alpha=1.0,
+        alpha=20.0,
         random_state=seed,
     )
     return {

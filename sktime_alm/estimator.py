@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sktime_alm.averaging import average
 from sktime_alm.bias import bias_of_skip
 from sktime_alm.fitted import Fitted, combined_spread, last_states
 from sktime_alm.inputs import InputLayout, Rows, Series, full_rows
@@ -35,10 +36,10 @@ from sktime_alm.penalties import (
     choose_skip_alpha,
     is_enough,
     make_origins,
-    ridge,
 )
 from sktime_alm.pooling import choose_prior, own_readout
 from sktime_alm.progress import Progress
+from sktime_alm.regression import ridge, strengths_of_mean
 from sktime_alm.scalers import Standardizer, change_units
 from sktime_alm.solver import (
     ALMResult,
@@ -59,7 +60,7 @@ from sktime_alm.validation import Validation
 
 Method = SafeguardedSettings | ALMSettings
 # where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more
-_LIGHT_SKIP_PENALTY = 1e-4
+_LIGHT_SKIP_PENALTY = 1e-3
 # a path is for comparison: its fits need not be as exact as the last one
 _PATH_ITERATIONS = 5
 # a descent alone, without what the default method does at its end to gain a little more
@@ -199,7 +200,7 @@ class Estimator:
         )
         ends = np.cumsum([0, *(len(piece.inputs) for piece in pieces)])
         prior = choose_prior(rows, self.sigma, ends, penalties.models)
-        return Pretrained(self.layout, trained, penalties._replace(models=()), errors, prior)
+        return Pretrained(self.layout, trained, penalties.without_models(), errors, prior)
 
     def adopt(self, pretrained: Pretrained, series: Series) -> Fitted:
         """The networks of a panel for a series of its own: its scale, its own readout."""
@@ -208,7 +209,7 @@ class Estimator:
         if self.interval_method == "conformal":
             everywhere = np.ones(len(rows.inputs), dtype=bool)
             # the networks have seen none of these rows
-            model = Origin(~everywhere, everywhere, 0.0), trained.result.parameters
+            model = Origin(~everywhere, everywhere), trained.networks[0]
             found = self._validation.backtest(rows, [model], MAX_STEPS)
             by_step = _calibrated(*found, errors.scale)
             # a short series makes do with the errors of the panel, one step ahead
@@ -258,7 +259,7 @@ class Estimator:
             model,
             last_states(model, series),
             trained.result,
-            penalties._replace(models=()),
+            penalties.without_models(),
             spread * y_scaler.scale,
             errors,
             seed,
@@ -300,8 +301,7 @@ class Estimator:
             losses = validation.losses(rows, validation.steps_within(rows, origins, steps))
             chosen = choose_skip_alpha(rows, origins, self.hidden_size, losses)
         elif self.linear_skip:
-            n_entries = rows.inputs.shape[1] * rows.targets.shape[1]
-            chosen = chosen._replace(skip_alpha=_LIGHT_SKIP_PENALTY * n_entries)
+            chosen = chosen._replace(skip_alpha=_LIGHT_SKIP_PENALTY)
         if self.alpha != "auto":
             # the regressions say nothing about the errors of a network
             models = chosen.models if self.alpha == np.inf else ()
@@ -354,25 +354,29 @@ class Estimator:
         progress: Progress,
         initial: Sequence[ElmanParameters] | None = None,
     ) -> Trained:
-        """Train from random starts, or from networks of before."""
+        """Train from the network that was judged and random starts, or from networks of before."""
         alpha, skip_alpha = penalties.alpha, penalties.skip_alpha
         if alpha == np.inf:
             # no penalty is without bounds: the regression alone, at which training rests
             initial = [ridge(rows, self.hidden_size, skip_alpha if self.linear_skip else None)]
             settings = _changed(SafeguardedSettings(), **_PLAIN)
             plain = replace(self, settings=settings, ensemble=None)
-            return plain._train(rows, penalties._replace(alpha=1.0), progress, initial)
-        if initial is None:
-            results = [self._solve(rows, alpha, skip_alpha, progress.training)]
-        else:
-            results = []
-            for start in initial:
-                results.append(self._solve(rows, alpha, skip_alpha, progress.training, start))
-                if results[-1].status is Status.INTERRUPTED:
-                    break
+            return plain._train(rows, penalties._replace(alpha=1.0, weight=1.0), progress, initial)
+        starts: list[tuple[Estimator, ElmanParameters | None]] = [(self, None)]
+        if initial is not None:
+            starts = [(self, start) for start in initial]
+        elif penalties.start is not None:
+            drawn_too = replace(self, n_init=self.n_init - 1)
+            starts = [(self, penalties.start), (drawn_too, None)][: self.n_init]
+        results = []
+        for estimator, start in starts:
+            results.append(estimator._solve(rows, alpha, skip_alpha, progress.training, start))
+            if results[-1].status is Status.INTERRUPTED:
+                break
         # the last outcome of a training with a linear skip is the regression: no start
+        combine = self._combination(rows, penalties)
         drawn = tuple(
-            start.parameters
+            combine(start.parameters)
             for result in results
             for start in (result.starts[:-1] if self.linear_skip else result.starts)
             if start.parameters is not None
@@ -381,7 +385,17 @@ class Estimator:
         best = replace(best, starts=tuple(start for result in results for start in result.starts))
         if any(result.status is Status.INTERRUPTED for result in results):
             best = replace(best, status=Status.INTERRUPTED)
-        return Trained(best, drawn if self.ensemble is not None else (best.parameters,), drawn)
+        networks = drawn if self.ensemble is not None else (combine(best.parameters),)
+        return Trained(best, networks, drawn)
+
+    def _combination(
+        self, rows: Rows, penalties: Penalties
+    ) -> Callable[[ElmanParameters], ElmanParameters]:
+        """The average of a network with the regression, with the weight that was chosen."""
+        if penalties.weight == 1.0 or not self.linear_skip:
+            return lambda network: network
+        regression = ridge(rows, self.hidden_size, penalties.skip_alpha)
+        return lambda network: average(network, regression, penalties.weight)
 
     def _solve(
         self,
@@ -392,6 +406,7 @@ class Estimator:
         initial: ElmanParameters | None = None,
     ) -> ALMResult:
         """The one place where the solver is called."""
+        alpha, skip_alpha = strengths_of_mean(rows, self.hidden_size, alpha, skip_alpha)
         return train(
             rows.inputs,
             rows.targets,
@@ -411,7 +426,8 @@ class Estimator:
         )
 
     def _penalties(self, rows: Rows, alpha: float, skip_alpha: float) -> Regularization:
-        """The penalties of these strengths."""
+        """The penalties of these strengths, against the mean over the rows."""
+        alpha, skip_alpha = strengths_of_mean(rows, self.hidden_size, alpha, skip_alpha)
         shape = rows.inputs.shape[1], self.hidden_size, rows.targets.shape[1]
         return Regularization.scaled(
             alpha, *shape, skip_alpha=skip_alpha if self.linear_skip else None
@@ -517,9 +533,8 @@ class Estimator:
         """Models trained alike on the rows before some of them."""
         alone = replace(self, n_init=1, ensemble=None)
         for origin in make_origins(NETWORK_ORIGINS, rows):
-            raised = Penalties(penalties.alpha / origin.share, penalties.skip_alpha / origin.share)
-            trained = alone._train(rows.among(origin.kept), raised, progress.quietly())
-            yield origin, trained.result.parameters
+            trained = alone._train(rows.among(origin.kept), penalties, progress.quietly())
+            yield origin, trained.networks[0]
 
 
 def _within(problem: ElmanProblem, network: ElmanParameters) -> ElmanParameters:

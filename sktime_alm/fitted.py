@@ -164,7 +164,7 @@ class Fitted:
 
     def without_rows(self) -> Fitted:
         """The same without what grows with the rows, but for the errors."""
-        penalties = self.penalties._replace(models=())
+        penalties = self.penalties.without_models()
         return replace(self, result=self.result.without_states(), penalties=penalties)
 
     def _forecasts(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:

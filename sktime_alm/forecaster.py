@@ -56,9 +56,12 @@ class ALMElmanForecaster(AtomicForecaster):
     linear_skip : bool, default=True
         Whether the outputs have the term D x. The paper's network has none.
     alpha, skip_alpha : float or "auto", default="auto"
-        Strengths of the l2 penalties of the network and of D, spread over the entries of each
-        matrix. "auto" chooses them by forecasts within the training window, of the steps of
-        ``fh`` if ``fit`` is passed one. An infinite alpha leaves the regression alone.
+        Strengths of the l2 penalties of the network and of D, in rows of prior: against the sum
+        of squared errors over the rows, so that a value says the same whatever their number and
+        that of inputs, units and columns. "auto" chooses them by forecasts within the training
+        window, of the steps of ``fh`` if ``fit`` is passed one, and averages the network with
+        the regression, with the weight that it earns there. An infinite alpha leaves the
+        regression alone.
     max_recurrence : float, default=0.98
         A bound on the spectral norm of W: the state forgets. Not of the paper's method.
     max_iter : int, optional
@@ -83,16 +86,16 @@ class ALMElmanForecaster(AtomicForecaster):
     Attributes
     ----------
     parameters_ : ElmanParameters
-        The weights of the best network, in standardised units; ``networks_`` are those that
-        forecast.
+        The weights of the best network as trained, in standardised units; ``networks_`` are
+        those that forecast, averaged with the regression where the penalties were chosen.
     result_ : ALMResult
         History, status, certificate and last iterate of the training, with ``n_iter_``,
         ``objective_`` and ``certificate_``.
     alpha_, skip_alpha_ : float
         The strengths chosen or passed; ``alpha_`` is infinite where the regression is used alone.
     alpha_path_ : pandas.DataFrame
-        What was tried for "auto": the loss of each pair, its excess over the best, and the
-        standard error of that.
+        What was tried for "auto": for each pair the weight of the network in its average with
+        the regression, the loss of that, its excess over the best, and the standard error of it.
     seed_spread_ : numpy array of shape (m,)
         How much the starts differ, in units of y; NaN with a single one.
 
@@ -232,7 +235,7 @@ class ALMElmanForecaster(AtomicForecaster):
         return convert_to(errors, twin._y_metadata["mtype"], **store)
 
     def to_torch(self) -> Any:
-        """The best network as a PyTorch module in the units of y and X.
+        """The network as a PyTorch module in the units of y and X; of several, the best.
 
         Returns
         -------
@@ -253,7 +256,9 @@ class ALMElmanForecaster(AtomicForecaster):
 
         self.check_is_fitted()
         fitted = self._fitted
-        weights = fitted.model.in_original_units(fitted.result.parameters)
+        networks = fitted.model.networks
+        network = networks[0] if len(networks) == 1 else fitted.result.parameters
+        weights = fitted.model.in_original_units(network)
         return elman_module(weights, fitted.model.sigma)
 
     def _fit(

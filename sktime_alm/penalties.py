@@ -3,10 +3,11 @@
 The rows are cut at several origins. Up to each a validation model is trained, whose loss on the
 rows up to the next origin counts. The penalty of the linear skip is chosen first, for the ridge
 regression alone; then that of the network, on a path from strong to weak, whose first point is
-the regression itself.
+the regression itself. Each network is averaged with the regression before it is judged, with the
+weight that it has earned.
 
-Against a loss that is a mean over the rows, the same belief about the weights is a penalty
-that falls with their number: where fewer rows are trained on, the strengths are raised.
+Strengths are in rows of prior: penalties of a sum over rows, which say the same whatever their
+number. :func:`strengths_of_mean` turns them into those of the solver's objective, a mean.
 """
 
 from __future__ import annotations
@@ -18,30 +19,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sktime_alm.averaging import average, earned_weight, standard_error
 from sktime_alm.inputs import Rows
-from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization
+from sktime_alm.regression import residual_variance, ridge, sensible
+from sktime_alm.solver import ElmanParameters
 from sktime_alm.solver._typing import Array, BoolArray
-from sktime_alm.solver.multistart import linear_model, seed_sequence
+from sktime_alm.solver.multistart import seed_sequence
 
 # where the training rows end, as shares of all; the last block ends with the rows
 SKIP_ORIGINS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 NETWORK_ORIGINS = (0.55, 0.7, 0.85, 1.0)
-# The penalties ||D||^2 is weighted by. The weakest leaves a trend to its slope, the strongest
-# leaves little but the mean.
+# The path of skip_alpha a row. The weakest leaves a trend to its slope, the strongest leaves
+# little but the mean.
 SKIP_PENALTIES = tuple(10.0 ** np.arange(-8.0, 1.1, 0.5))
-# The path of alpha over r sqrt(n m), which makes the penalty of a unit a multiple of |a| |v| that
-# does not depend on the sizes. It begins where units are dead on most data, at so many times the
+# The path of alpha a row begins where units are dead on most data, at so many times the
 # standard deviation that the regression leaves, and ends at so many times the variance that the
 # best network leaves: weights are known no better than the noise allows.
 _STRONGEST, _WEAKEST, _LEAST_STRENGTH, _FACTOR = 0.4, 2e-5, 1e-10, 4.0
-# how many times the error of repeating the last value a regression may have, or, if none is as
-# good, must one have for that to count; and an error, of standardised values, that is rounding
-_TIMES_NAIVE, _MOST_NAIVE, _ROUNDING = 2.5, 3.0, 1e-6
 # losses of standardised values that differ by a smaller share are the same
 _TIE = 1e-12
 # the path ends when so many points in a row are worse than the best one, or one by so many
 # standard errors
-_PATIENCE, _CLEARLY, _N_PIECES = 2, 3.0, 10
+_PATIENCE, _CLEARLY = 2, 3.0
 # fewer rows say too little about a network
 _FEWEST_ROWS = 30
 # a unit that moves the outputs by a smaller share of the errors is dead, and would stay so
@@ -57,25 +56,27 @@ class Candidate(NamedTuple):
         Strength of the network's penalty; infinite for the ridge regression.
     skip_alpha : float
         Strength of the linear skip's penalty; NaN without one.
+    weight : float
+        That of the network where it is averaged with the regression; 0 is the regression alone.
     loss : float
-        Mean loss of the forecasts of all rows that follow an origin.
+        Mean loss of the averages' forecasts of all rows that follow an origin.
     excess, standard_error : float
         Mean and standard error of the difference to the losses of the best point.
     """
 
     alpha: float
     skip_alpha: float
+    weight: float
     loss: float
     excess: float = 0.0
     standard_error: float = 0.0
 
 
 class Origin(NamedTuple):
-    """A cut of the rows: those to train on, those to forecast, and the share of the former."""
+    """A cut of the rows: those to train on, and those to forecast."""
 
     kept: BoolArray
     following: BoolArray
-    share: float
 
 
 # a network trained on the rows up to an origin
@@ -89,14 +90,21 @@ States = Callable[[ElmanParameters, Rows], Array]
 class Penalties(NamedTuple):
     """The strengths of the penalties, what was tried to find them, and the models of the best.
 
-    ``models`` were each trained on the rows before an origin; there are none where nothing was
-    chosen.
+    Networks trained with them forecast with a share of ``weight``, the regression with the rest.
+    ``models`` were each trained on the rows before an origin, and averaged; there are none where
+    nothing was chosen. ``start`` is the last of them before it was, to train on from.
     """
 
     alpha: float
     skip_alpha: float
+    weight: float = 1.0
     path: tuple[Candidate, ...] = ()
     models: tuple[ValidationModel, ...] = ()
+    start: ElmanParameters | None = None
+
+    def without_models(self) -> Penalties:
+        """What is kept after training."""
+        return self._replace(models=(), start=None)
 
 
 def make_origins(shares: Sequence[float], rows: Rows) -> list[Origin]:
@@ -113,7 +121,7 @@ def make_origins(shares: Sequence[float], rows: Rows) -> list[Origin]:
         kept = rows.position <= share
         block = (rows.position > share) & (rows.position <= following) & rows.is_observed
         if (kept & rows.is_observed).sum() >= 2 and block.any():
-            origins.append(Origin(kept, block, float(kept.mean())))
+            origins.append(Origin(kept, block))
     return origins
 
 
@@ -131,18 +139,17 @@ def choose_skip_alpha(
     loss could pick one that leaves little but the mean. So those are passed over with which the
     regression of all rows is far worse than repeating the last value, if not all are.
     """
-    n_entries = rows.inputs.shape[1] * rows.targets.shape[1]
-    path = [n_entries * penalty for penalty in SKIP_PENALTIES]
+    path = [int(rows.is_observed.sum()) * penalty for penalty in SKIP_PENALTIES]
     models = [
-        [_ridge_before(origin, rows, hidden_size, skip_alpha) for origin in origins]
+        [ridge(rows.among(origin.kept), hidden_size, skip_alpha) for origin in origins]
         for skip_alpha in path
     ]
-    found = [_losses_of(ridges, origins, losses) for ridges in models]
-    candidates = _compared([(np.inf, skip_alpha) for skip_alpha in path], found)
-    sensible = _sensible(rows, hidden_size, path)
-    best = min(sensible, key=lambda k: candidates[k].loss)
+    found = [np.concatenate(_losses_of(ridges, origins, losses)) for ridges in models]
+    candidates = _compared([(np.inf, skip_alpha, 0.0) for skip_alpha in path], found)
+    allowed = sensible(rows, hidden_size, path)
+    best = min(allowed, key=lambda k: candidates[k].loss)
     chosen = tuple(zip(origins, models[best], strict=True))
-    return Penalties(np.inf, path[best], candidates, chosen)
+    return Penalties(np.inf, path[best], path=candidates, models=chosen)
 
 
 def choose_alpha(
@@ -156,10 +163,11 @@ def choose_alpha(
     skip_alpha: float | None,
     random_state: Any,
 ) -> Penalties:
-    """The strength of the network's penalty; infinite where a ridge regression does as well.
+    """The strength of the network's penalty; infinite where it adds nothing to the regression.
 
-    Of the path the largest strength is taken whose loss is within one standard error, of the
-    difference, of the smallest.
+    Networks are averaged with the regression. Of the path the largest strength is taken whose loss
+    is within one standard error, of the difference, of the smallest, and whose network has a
+    weight, unless the best has none.
 
     Parameters
     ----------
@@ -177,27 +185,29 @@ def choose_alpha(
     random_state : int, numpy Generator or RandomState, optional
     """
     generator = np.random.default_rng(seed_sequence(random_state))
-    scale = hidden_size * np.sqrt(rows.inputs.shape[1] * rows.targets.shape[1])
-    noise = _residual_variance(rows, hidden_size, skip_alpha)
+    noise = residual_variance(rows, hidden_size, skip_alpha)
+    n_rows, m = int(rows.is_observed.sum()), rows.targets.shape[1]
     before = [rows.among(origin.kept) for origin in origins]
-    networks = [_ridge_before(origin, rows, hidden_size, skip_alpha) for origin in origins]
-    alphas, models, found = [], [], []
+    networks = [ridge(kept, hidden_size, skip_alpha) for kept in before]
+    points, found = [], []
     if skip_alpha is not None:
-        alphas, models, found = [np.inf], [networks], [_losses_of(networks, origins, losses)]
-    strength, n_worse = _STRONGEST * np.sqrt(noise), 0
+        points = [_Point(np.inf, 0.0, networks, networks, _losses_of(networks, origins, losses))]
+        found = [np.concatenate(points[0].losses)]
+    strength, n_worse = _STRONGEST * np.sqrt(m * noise), 0
     while True:
         networks = [
             train(
                 kept,
-                scale * strength / origin.share,
-                (skip_alpha or 0.0) / origin.share,
+                n_rows * strength,
+                skip_alpha or 0.0,
                 _revived(network, states(network, kept), noise, generator),
             )
-            for origin, kept, network in zip(origins, before, networks, strict=True)
+            for kept, network in zip(before, networks, strict=True)
         ]
-        alphas.append(scale * strength)
-        models.append(networks)
-        found.append(_losses_of(networks, origins, losses))
+        of_networks = _losses_of(networks, origins, losses)
+        point = _Point(n_rows * strength, 1.0, networks, networks, of_networks)
+        points.append(point if skip_alpha is None else _averaged(point, points[0], origins, losses))
+        found.append(np.concatenate(of_networks))
         best = min(range(len(found)), key=lambda k: found[k].mean())
         is_alive = any(
             _contributes(network, states(network, kept), noise)
@@ -209,84 +219,80 @@ def choose_alpha(
             break
         if strength < max(_WEAKEST * float(found[best].mean()), _LEAST_STRENGTH):
             break
+    return _best(points, origins, skip_alpha)
+
+
+class _Point(NamedTuple):
+    """Networks of one strength before the origins, and their averages with the regressions."""
+
+    alpha: float
+    weight: float
+    networks: Sequence[ElmanParameters]
+    averages: Sequence[ElmanParameters]
+    losses: Sequence[Array]
+
+
+def _averaged(
+    point: _Point, regression: _Point, origins: Sequence[Origin], losses: Losses
+) -> _Point:
+    """Networks averaged with the regressions, with the weight that they have earned."""
+
+    def at(weight: float) -> _Point:
+        pairs = zip(point.networks, regression.networks, strict=True)
+        averages = [average(network, regression, weight) for network, regression in pairs]
+        found = _losses_of(averages, origins, losses)
+        return point._replace(weight=weight, averages=averages, losses=found)
+
+    weight = earned_weight(regression.losses, at(0.5).losses, point.losses)
+    return at(weight) if weight > 0.0 else regression._replace(alpha=point.alpha)
+
+
+def _best(
+    points: Sequence[_Point], origins: Sequence[Origin], skip_alpha: float | None
+) -> Penalties:
+    """The choice among the points of the path, which goes from strong to weak."""
     of_skip = np.nan if skip_alpha is None else skip_alpha
-    candidates = _compared([(alpha, of_skip) for alpha in alphas], found)
-    # the path goes from strong to weak
-    chosen = next(k for k, c in enumerate(candidates) if c.excess <= c.standard_error + _TIE)
-    return Penalties(
-        alphas[chosen], of_skip, candidates, tuple(zip(origins, models[chosen], strict=True))
+    candidates = _compared(
+        [(point.alpha, of_skip, point.weight) for point in points],
+        [np.concatenate(point.losses) for point in points],
     )
-
-
-def ridge(rows: Rows, hidden_size: int, skip_alpha: float | None) -> ElmanParameters:
-    """The ridge regression of the targets, as a network; the mean without a linear skip."""
-    shape = rows.inputs.shape[1], hidden_size, rows.targets.shape[1]
-    penalties = Regularization.scaled(1.0, *shape, skip_alpha=skip_alpha)
-    problem = ElmanProblem(rows.inputs, rows.targets, penalties, linear_skip=skip_alpha is not None)
-    return linear_model(problem, hidden_size)
-
-
-def _sensible(rows: Rows, hidden_size: int, path: Sequence[float]) -> list[int]:
-    """The points of the path at which no output is fitted far worse than by its last value."""
-    changes = np.abs(rows.targets - rows.previous)
-    is_known = ~np.isnan(changes)
-    naive = np.where(is_known, changes, 0.0).sum(axis=0) / np.maximum(is_known.sum(axis=0), 1)
-    ratios = []
-    for skip_alpha in path:
-        errors = np.abs(_residuals(rows, ridge(rows, hidden_size, skip_alpha)))
-        ratio = np.max(np.nanmean(errors, axis=0) / (naive + _ROUNDING))
-        ratios.append(float(ratio) if np.isfinite(ratio) else np.inf)
-    least = min(ratios)
-    limit = max(_TIMES_NAIVE, 1.05 * least) if least <= _MOST_NAIVE else np.inf
-    return [k for k, ratio in enumerate(ratios) if ratio <= limit]
-
-
-def _residual_variance(rows: Rows, hidden_size: int, skip_alpha: float | None) -> float:
-    """What the ridge regression leaves, as a mean square over outputs."""
-    errors = _residuals(rows, ridge(rows, hidden_size, skip_alpha))
-    return max(float(np.nanmean(errors**2)), _ROUNDING**2)
-
-
-def _residuals(rows: Rows, regression: ElmanParameters) -> Array:
-    states = np.zeros((len(rows.inputs), regression.hidden_size))
-    return rows.targets - regression.outputs(states, rows.inputs)
-
-
-def _ridge_before(
-    origin: Origin, rows: Rows, hidden_size: int, skip_alpha: float | None
-) -> ElmanParameters:
-    raised = None if skip_alpha is None else skip_alpha / origin.share
-    return ridge(rows.among(origin.kept), hidden_size, raised)
+    # a network that has earned its weight need not be better than the regression by an error again
+    lowest = min(points, key=lambda point: np.concatenate(point.losses).mean())
+    chosen = next(
+        point
+        for point, candidate in zip(points, candidates, strict=True)
+        if candidate.excess <= candidate.standard_error + _TIE
+        and (point.weight > 0.0 or lowest.weight == 0.0)
+    )
+    models = tuple(zip(origins, chosen.averages, strict=True))
+    start = chosen.networks[-1] if chosen.weight > 0.0 else None
+    return Penalties(chosen.alpha, of_skip, chosen.weight, candidates, models, start)
 
 
 def _losses_of(
     networks: Sequence[ElmanParameters], origins: Sequence[Origin], losses: Losses
-) -> Array:
-    return np.concatenate([losses(model) for model in zip(origins, networks, strict=True)])
+) -> list[Array]:
+    return [losses(model) for model in zip(origins, networks, strict=True)]
 
 
 def _is_over(n_worse: int, excess: Array) -> bool:
     """Whether a path that got worse need not be followed."""
-    # errors that follow one another are alike, above all in free runs: means of pieces less so
-    means = np.array(
-        [piece.mean() for piece in np.array_split(excess, min(_N_PIECES, len(excess)))]
-    )
-    is_clear = means.mean() > _CLEARLY * means.std() / np.sqrt(len(means))
+    is_clear = excess.mean() > _CLEARLY * standard_error(excess)
     return n_worse == _PATIENCE or bool(is_clear)
 
 
 def _compared(
-    strengths: Sequence[tuple[float, float]], losses: Sequence[Array]
+    strengths: Sequence[tuple[float, float, float]], losses: Sequence[Array]
 ) -> tuple[Candidate, ...]:
     best = min(losses, key=np.mean)
     return tuple(
         Candidate(
-            *pair,
+            *point,
             float(loss.mean()),
             float((loss - best).mean()),
-            float((loss - best).std() / np.sqrt(len(loss))),
+            standard_error(loss - best),
         )
-        for pair, loss in zip(strengths, losses, strict=True)
+        for point, loss in zip(strengths, losses, strict=True)
     )
 
 

@@ -116,17 +116,24 @@ class Validation:
         return tuple(step for step in steps if can_be(step)) or (1,)
 
     def losses(self, rows: Rows, steps: Sequence[int]) -> Losses:
-        """Squared errors of a model's forecasts of the rows after its origin, so far ahead."""
+        """Squared errors of a model's forecasts of the rows after its origin, so far ahead.
+
+        They are in the order of time, so that those alike are next to one another.
+        """
 
         def one_step(model: ValidationModel) -> Array:
             origin, network = model
             # a network that runs away is as bad as can be, not an error
             with np.errstate(all="ignore"):
                 errors = (rows.targets - self.outputs(network, rows)[0])[origin.following]
-                return np.nan_to_num((errors**2).mean(axis=1), nan=np.inf)
+                found = np.nan_to_num((errors**2).mean(axis=1), nan=np.inf)
+            # those of one time next to one another, also in a panel
+            return found[np.argsort(rows.position[origin.following], kind="stable")]
 
         def several_steps(model: ValidationModel) -> Array:
             errors, _ = self.backtest(rows, [model], max(steps))
-            return np.concatenate([(errors[step - 1] ** 2).mean(axis=1) for step in steps])
+            found = [(errors[step - 1] ** 2).mean(axis=1) for step in steps]
+            places = np.concatenate([np.arange(len(of_step)) for of_step in found])
+            return np.concatenate(found)[np.argsort(places, kind="stable")]
 
         return one_step if tuple(steps) == (1,) else several_steps

@@ -185,9 +185,14 @@ def test_conformal_errors_are_those_of_forecasts_from_rolling_origins():
     cuts = [int(149 * share) for share in (0.55, 0.7, 0.85, 1.0)]
     expected = {1: [], 3: []}
     for cut, end in pairwise(cuts):
-        # trained up to a cut, with a penalty that weighs as much against fewer rows
+        # trained up to a cut, with a penalty of one row of prior, by 3 units
         data = inputs[:cut], y[1 : cut + 1]
-        options = {"alpha": 149.0 / cut, "max_iter": 4, "random_state": 0, "max_recurrence": 0.98}
+        options = {
+            "alpha": 3.0 * np.sqrt(inputs.shape[1] * y.shape[1]) / cut,
+            "max_iter": 4,
+            "random_state": 0,
+            "max_recurrence": 0.98,
+        }
         p = train(*data, 3, **options).parameters
         states = rollout(p, ReLU(), inputs)[1]
         for row in range(cut, end):

@@ -49,6 +49,8 @@ ORDER = [
     "model",
     "bias",
     "intervals",
+    "averaging",
+    "regression",
     "penalties",
     "validation",
     "pooling",

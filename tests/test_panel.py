@@ -15,7 +15,7 @@ from tests.conftest import named
 from tests.test_forecaster import make_data
 from tests.test_penalties import threshold_autoregression
 
-SMALL = {"hidden_size": 3, "alpha": 0.01, "skip_alpha": 0.1, "max_iter": 4, "random_state": 0}
+SMALL = {"hidden_size": 3, "alpha": 0.05, "skip_alpha": 0.5, "max_iter": 4, "random_state": 0}
 NAMES = ["series", "time"]
 
 
@@ -191,6 +191,8 @@ def test_a_second_panel_trains_the_network_on():
     rows = [standardised_rows(second.loc[key], None, 1) for key in ("s0", "s1", "s2")]
     inputs, targets = (np.vstack(part) for part in zip(*rows, strict=True))
     options = {**SMALL, "linear_skip": True, "max_recurrence": 0.98, "initial": network}
+    # rows of prior against the mean over 117 rows, with 3 units, one input and one column
+    options |= {"alpha": 3 * SMALL["alpha"] / 117, "skip_alpha": SMALL["skip_alpha"] / 117}
     expected = train(inputs, targets, starts=[0, 39, 78], **options)
     assert_same(
         forecaster.pretrained_.pretrained.trained.networks[0], expected.parameters, rtol=1e-5

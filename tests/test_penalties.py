@@ -63,9 +63,7 @@ class RidgeByHand:
         times = range(self.context, stop or len(self.z))
         inputs = np.array([self.inputs(self.z, X, t) for t in times])
         targets = self.z[list(times)]
-        # the objective of the forecaster is a mean over the rows
-        strength = len(inputs) * skip_alpha / (inputs.shape[1] * targets.shape[1])
-        regression = Ridge(strength, solver="cholesky").fit(inputs, targets)
+        regression = Ridge(skip_alpha, solver="cholesky").fit(inputs, targets)
         self.D, self.c = np.atleast_2d(regression.coef_), regression.intercept_
         return self
 
@@ -130,12 +128,13 @@ def test_the_path_of_penalties(linear_skip):
     options = {**QUICK, "linear_skip": linear_skip}
     forecaster = ALMElmanForecaster(**options).fit(y)
     path = forecaster.alpha_path_
-    assert list(path) == ["alpha", "skip_alpha", "loss", "excess", "standard_error"]
+    assert list(path) == ["alpha", "skip_alpha", "weight", "loss", "excess", "standard_error"]
     networks = path
     if linear_skip:
         of_skip, networks = path[:N_SKIP], path[N_SKIP:]
         assert np.isinf(of_skip["alpha"]).all()
-        np.testing.assert_allclose(of_skip["skip_alpha"], SKIP_PENALTIES)  # one input, one output
+        # a penalty for each of the rows that have their lag
+        np.testing.assert_allclose(of_skip["skip_alpha"], 159 * np.array(SKIP_PENALTIES))
         chosen = of_skip["skip_alpha"][of_skip["loss"].idxmin()]
         assert (networks["skip_alpha"] == chosen).all()
         np.testing.assert_allclose(
@@ -153,8 +152,13 @@ def test_the_path_of_penalties(linear_skip):
         networks["excess"], networks["loss"] - networks["loss"].min(), atol=1e-14
     )
     assert (networks["standard_error"] >= 0.0).all()
+    assert networks["weight"].between(0.0, 1.0).all()
+    if linear_skip:
+        assert networks["weight"][networks["loss"].idxmin()] > 0.5
+    else:
+        assert (networks["weight"] == 1.0).all()
     within = networks[networks["excess"] <= networks["standard_error"]]
-    assert forecaster.alpha_ == within["alpha"].max()
+    assert forecaster.alpha_ == within["alpha"][within["weight"] > 0.0].max()
     np.testing.assert_equal(forecaster.skip_alpha_, chosen)
 
 
@@ -170,21 +174,17 @@ def test_the_losses_of_the_regression_are_those_of_rolling_forecasts(layout, fh)
     # forecasts of several steps have their lags within the rows that are not the first ones
     steps = fh or [1]
     memory = max([*layout["lags"], *layout["windows"]]) if steps != [1] else 0
-    # an input count of lags and windows for both outputs, and of two columns of X
-    n_entries = 2 * (2 * len(layout["lags"] + layout["windows"]) + 2 * len(layout["exog_lags"]))
     for row, penalty in zip(found.itertuples(), SKIP_PENALTIES, strict=True):
         losses = []
         for cut, end in pairwise(cuts):
-            # fewer rows are penalised as much more
-            raised = n_entries * penalty * (T - first) / (cut - first)
-            by_hand.fit(exogenous, raised, stop=cut)
+            by_hand.fit(exogenous, (T - first) * penalty, stop=cut)
             for start in range(max(cut, first + memory), end):
                 forecasts = by_hand.forecast(exogenous, start, min(max(steps), T - start))
                 errors = by_hand.z[start : start + max(steps)] - forecasts
                 kept = [step - 1 for step in steps if step <= len(errors)]
                 losses += (errors[kept] ** 2).mean(axis=1).tolist()
         assert row.loss == pytest.approx(np.mean(losses), rel=1e-8)
-        assert row.skip_alpha == pytest.approx(n_entries * penalty)
+        assert row.skip_alpha == pytest.approx((T - first) * penalty)
     assert forecaster.skip_alpha_ == found["skip_alpha"][found["loss"].idxmin()]
 
 
@@ -322,7 +322,8 @@ def test_updates_keep_the_penalties(monkeypatch):
 
     monkeypatch.setattr("sktime_alm.estimator.train", spy)
     forecaster.update(y[190:], update_params=True)
-    assert calls == [(alpha, skip_alpha)]
+    # against the mean over 199 rows, with 3 units, one input and one column
+    assert calls == [(pytest.approx(3 * alpha / 199), pytest.approx(skip_alpha / 199))]
     assert (forecaster.alpha_, forecaster.skip_alpha_) == (alpha, skip_alpha)
     pd.testing.assert_frame_equal(forecaster.alpha_path_, path)
 
@@ -337,8 +338,10 @@ def test_an_update_of_the_regression_is_the_regression_of_all_rows():
 
 def test_the_papers_network_has_no_linear_skip():
     options = {"hidden_size": 3, "max_iter": 5, "random_state": 0}
+    # the paper's tau of 1.2 in rows of prior: 34 of them, 3 units, 2 inputs, 2 columns
+    alpha = 1.2 * 34 / (3 * np.sqrt(2 * 2))
     forecaster = ALMElmanForecaster(
-        lags=0, linear_skip=False, alpha=1.2, solver_options=ALMSettings(), **options
+        lags=0, linear_skip=False, alpha=alpha, solver_options=ALMSettings(), **options
     )
     forecaster.fit(Y2[:34], X[:34])
     y, exogenous = Y2[:34].to_numpy(), X[:34].to_numpy()
@@ -351,4 +354,4 @@ def test_the_papers_network_has_no_linear_skip():
     )
     for name, array in named(expected.parameters).items():
         np.testing.assert_allclose(named(forecaster.parameters_)[name], array, rtol=1e-9)
-    assert np.isnan(forecaster.skip_alpha_) and forecaster.alpha_ == 1.2
+    assert np.isnan(forecaster.skip_alpha_) and forecaster.alpha_ == alpha

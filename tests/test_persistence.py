@@ -15,7 +15,7 @@ from tests.test_activations import Identity
 from tests.test_forecaster import Y2, X, Y, make_data
 from tests.test_panel import make_panel
 
-NETWORK = {"hidden_size": 3, "alpha": 0.01, "skip_alpha": 0.1, "max_iter": 4, "random_state": 0}
+NETWORK = {"hidden_size": 3, "alpha": 0.05, "skip_alpha": 0.5, "max_iter": 4, "random_state": 0}
 LAYOUTS = [
     {},
     {"lags": 0},

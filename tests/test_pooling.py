@@ -84,6 +84,6 @@ def test_the_prior_is_strong_where_the_series_are_alike(difference, expected):
     rows, ends = Rows.stacked(pieces), np.arange(0, 2001, 200)
     panel = make_network(D=((1.0, 0.3),))
     panel = replace(panel, A=np.zeros_like(panel.A), c=np.zeros(1))
-    origin = Origin(rows.position <= 0.7, rows.position > 0.7, 0.7)
+    origin = Origin(rows.position <= 0.7, rows.position > 0.7)
     assert choose_prior(rows, ReLU(), ends, [(origin, panel)]) in expected
     assert expected <= set(PRIORS)

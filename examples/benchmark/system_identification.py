@@ -66,7 +66,7 @@ CANDIDATES: dict[str, tuple[type, list[dict]]] = {
     "jax-sysid": (JaxSysid, [_SYSID | {"rho_th": rho} for rho in (1e-4, 1e-3, 1e-2)]),
 }
 QUICK: dict[str, list[dict]] = {
-    "Elman (ALM)": [{"hidden_size": 3, "lags": 0, "activation": "elu", "alpha": 1e-3}],
+    "Elman (ALM)": [{"hidden_size": 3, "lags": 0, "activation": "elu", "alpha": 0.1}],
     "Elman (ALM), lags": [],
     "ARX": [{"order": 1}, {"order": 2}],
     "GRU (PyTorch)": [{"hidden_size": 4, "epochs": 30}],

@@ -14,7 +14,7 @@ _N_TRAIN = 400
 class Forecaster:
     """Monthly volatility: a given penalty, and one that is chosen."""
 
-    params = [1.0, "auto"]
+    params = [20.0, "auto"]
     param_names = ["alpha"]
     timeout = 120
 
@@ -52,7 +52,7 @@ class Update:
     def setup(self, update_params):
         warnings.simplefilter("ignore")
         y, X = load_sp500_volatility()
-        forecaster = ALMElmanForecaster(alpha=1.0, **_ARGUMENTS)
+        forecaster = ALMElmanForecaster(alpha=20.0, **_ARGUMENTS)
         self.forecaster = forecaster.fit(y[:_N_TRAIN], X[:_N_TRAIN])
         self.news = y[_N_TRAIN : _N_TRAIN + 1], X[_N_TRAIN : _N_TRAIN + 1]
 

@@ -65,7 +65,7 @@ def scaled_returns(panel: Panel) -> pd.DataFrame:
 
 
 def _alike(column: pd.Series, frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({name: column for name in frame})
+    return pd.DataFrame(dict.fromkeys(frame, column))
 
 
 def random_walk(train: Panel, test: Panel) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""``ALMElmanForecaster`` as a user calls it: fit or pretrain, then predict and update row by row."""
+"""``ALMElmanForecaster`` as a user calls it: fit or pretrain, then predict and update."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ours(train: Panel, test: Panel, windows: Windows, pretrained: bool = False) 
     n = len(train.variances)
     series = _log_series(train.followed_by(test))
     columns = next(iter(series.values()))[1].columns
-    means = {"y": windows} | {column: windows[1:] for column in columns}
+    means = {"y": windows} | dict.fromkeys(columns, windows[1:])
     forecaster = ALMElmanForecaster(lags=0, window_means=means, exog_lags=1, random_state=0)
     if pretrained:
         y = pd.concat({name: y[:n].to_frame("y") for name, (y, _) in series.items()})
@@ -57,6 +57,7 @@ def _log_series(panel: Panel) -> dict[str, tuple[pd.Series, pd.DataFrame]]:
         if panel.X is not None:
             X = X.join(panel.X)
         # a day on which the market is closed is no gap: rows are counted, not days
-        is_daily = isinstance(y.index, pd.DatetimeIndex)
-        series[name] = tuple(z.reset_index(drop=True) if is_daily else z for z in (y.rename("y"), X))
+        if isinstance(y.index, pd.DatetimeIndex):
+            y, X = y.reset_index(drop=True), X.reset_index(drop=True)
+        series[name] = y.rename("y"), X
     return series

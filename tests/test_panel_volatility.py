@@ -11,8 +11,18 @@ import pytest
 
 pytest.importorskip("arch")
 
-from volatility.compare import BENCHMARK, Model, installed, models, summarise, walk_forward
+from volatility.compare import (
+    BENCHMARK,
+    Model,
+    Run,
+    coverage,
+    installed,
+    models,
+    summarise,
+    walk_forward,
+)
 from volatility.data import FLOOR, Data, Panel, range_variance, weekly_variance
+from volatility.ours import LEVELS
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "panel_volatility.py"
 WINDOWS = (1, 4, 13)
@@ -107,6 +117,16 @@ def test_the_benchmark_is_as_good_as_itself_and_a_worse_model_is_found_out():
     assert table["QLIKE"].diff().iloc[-1] == pytest.approx(2.0 / 3.0 - np.log(3.0), abs=0.1)
     assert table["in MCS"].tolist() == [0, 3]
     assert table.loc[BENCHMARK, "QLIKE"] == pytest.approx(each[BENCHMARK].mean())
+
+
+def test_coverage_is_the_share_within_the_central_intervals():
+    grid = pd.Series((np.arange(1000) + 0.5) / 1000)
+    variances = pd.DataFrame({"a": grid, "b": 1.0 - grid})
+    levels = {name: pd.DataFrame({q: q for q in LEVELS}, grid.index) for name in variances}
+    run = Run(variances, pd.concat(levels, axis=1), 0.0)
+    data = Data(Panel(variances, variances), WINDOWS, 13, "weeks", "a grid")
+    found = coverage(data, run)
+    assert found.to_dict() == pytest.approx({"95%": 0.95, "90%": 0.9, "80%": 0.8})
 
 
 def test_a_weekly_variance_sums_the_squared_returns_of_its_days():

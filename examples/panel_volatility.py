@@ -6,12 +6,13 @@
     python examples/panel_volatility.py --period development
 
 The data are in packages: weekly variances of 20 US stocks from daily prices (skfolio), and daily
-variances of two indices from their ranges, without and with the VIX (arch). The stocks were
-chosen in hindsight, and weeks in which a price hardly moved count as 1e-5 (.3 % of volatility).
+variances of two indices from their ranges, without and with the VIX (arch). The stocks were chosen
+in hindsight. Their weeks begin in 1993, before which one of them was hardly traded; a week in which
+a price hardly moved counts as 1e-5, a volatility of .3 %.
 
 All models forecast one step ahead from an expanding window. A forecast knows the rows before its
 own and no others; a test replaces the future by noise. The last third of the rows is the test
-period. Whatever is chosen is chosen by ``--period development``, for which these rows do not
+period; whatever is chosen is chosen by ``--period development``, for which these rows do not
 exist: it forecasts the middle third.
 
 QLIKE is the mean of v/f - log(v/f) - 1 for the variance v and its forecast f, MSE that of

@@ -17,6 +17,8 @@ import pandas as pd
 
 # of a weekly variance: a week in which the price moved by less than .3 %, mostly by no tick at all
 FLOOR = 1e-5
+# in most weeks before, one of the stocks was not traded at another price
+FIRST_WEEK = "1993"
 
 
 class Panel(NamedTuple):
@@ -67,15 +69,15 @@ def range_variance(ohlc: pd.DataFrame) -> pd.Series:
 
 
 def stocks(n_series: int | None = None) -> Data:
-    """Weekly variances of 20 large US stocks, 1990 to 2022 (prices that skfolio carries)."""
+    """Weekly variances of 20 large US stocks, 1993 to 2022 (prices that skfolio carries)."""
     from skfolio.datasets import load_sp500_dataset
 
     prices = load_sp500_dataset().iloc[:, :n_series]
-    variances = weekly_variance(prices)
+    variances = weekly_variance(prices).loc[FIRST_WEEK:]
     weeks = np.log(prices).resample("W-FRI").last().diff()
     returns = weeks.set_axis(weeks.index.to_period("W-FRI")).loc[variances.index]
     description = "weekly variances of US stocks, sums of squared daily returns"
-    return Data(Panel(variances, returns.fillna(0.0)), (1, 4, 13), 13, "weeks", description)
+    return Data(Panel(variances, returns), (1, 4, 13), 13, "weeks", description)
 
 
 def indices() -> Data:

@@ -1,12 +1,14 @@
 """Pooled learners on the means of a HAR, of the market and of returns: boosted trees and a network.
 
-Both stop early by the loss on the last fifth of the training rows.
+Both begin at a pooled regression, which extrapolates as they cannot, and add to its logs. They stop
+early by the loss on the last fifth of the training rows.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import LinearRegression
 
 from volatility.data import Panel
 from volatility.linear import Windows, frame_like, past_means, standardised
@@ -19,8 +21,10 @@ def boosting(train: Panel, test: Panel, windows: Windows) -> pd.DataFrame:
     import lightgbm
 
     both, n = train.followed_by(test), len(train.variances)
-    A, _, mean, _ = standardised(both, n, past_means(both, windows, True, True))
-    ratio = both.variances.to_numpy() / np.exp(mean)
+    A, z, mean, scale = standardised(both, n, past_means(both, windows, True, True))
+    early, late = _split(max(windows), n)
+    start = np.exp(mean + scale * _regression(A, z, early))
+    ratio = both.variances.to_numpy() / start
     settings = {
         "objective": "gamma",
         "learning_rate": 0.03,
@@ -34,7 +38,6 @@ def boosting(train: Panel, test: Panel, windows: Windows) -> pd.DataFrame:
         "num_threads": 1,
         "deterministic": True,
     }
-    early, late = _split(max(windows), n)
     sets = [
         lightgbm.Dataset(A[rows].reshape(-1, A.shape[2]), ratio[rows].ravel())
         for rows in (early, late)
@@ -42,7 +45,7 @@ def boosting(train: Panel, test: Panel, windows: Windows) -> pd.DataFrame:
     stop = lightgbm.early_stopping(30, verbose=False)
     trees = lightgbm.train(settings, sets[0], 600, valid_sets=[sets[1]], callbacks=[stop])
     forecast = trees.predict(A[n:].reshape(-1, A.shape[2])).reshape(-1, A.shape[1])
-    return frame_like(test, forecast * np.exp(mean))
+    return frame_like(test, forecast * start[n:])
 
 
 def mlp(train: Panel, test: Panel, windows: Windows) -> pd.DataFrame:
@@ -52,7 +55,9 @@ def mlp(train: Panel, test: Panel, windows: Windows) -> pd.DataFrame:
     both, n = train.followed_by(test), len(train.variances)
     A, z, mean, scale = standardised(both, n, past_means(both, windows, True, True))
     early, late = _split(max(windows), n)
-    inputs, targets, scales = (torch.as_tensor(a, dtype=torch.float32) for a in (A, z, scale))
+    start = _regression(A, z, early)
+    arrays = A, z - start, scale
+    inputs, targets, scales = (torch.as_tensor(a, dtype=torch.float32) for a in arrays)
 
     def qlike(network: torch.nn.Module, rows: slice) -> torch.Tensor:
         log_ratio = scales * (targets[rows] - network(inputs[rows])[..., 0])
@@ -63,7 +68,7 @@ def mlp(train: Panel, test: Panel, windows: Windows) -> pd.DataFrame:
         network = _trained(qlike, A.shape[2], early, late, seed)
         with torch.no_grad():
             logs += network(inputs[n:])[..., 0].double().numpy() / N_SEEDS
-    return frame_like(test, np.exp(mean + scale * logs))
+    return frame_like(test, np.exp(mean + scale * (start[n:] + logs)))
 
 
 def _trained(qlike, n_inputs: int, early: slice, late: slice, seed: int):
@@ -73,6 +78,7 @@ def _trained(qlike, n_inputs: int, early: slice, late: slice, seed: int):
     torch.manual_seed(seed)
     layers = torch.nn.Linear(n_inputs, 16), torch.nn.GELU(), torch.nn.Linear(16, 1)
     network = torch.nn.Sequential(*layers)
+    torch.nn.init.zeros_(layers[-1].weight)
     optimiser = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.01)
     best, best_epoch, weights = np.inf, 0, network.state_dict()
     for epoch in range(400):
@@ -88,6 +94,15 @@ def _trained(qlike, n_inputs: int, early: slice, late: slice, seed: int):
             break
     network.load_state_dict(weights)
     return network
+
+
+def _regression(A: np.ndarray, z: np.ndarray, rows: slice) -> np.ndarray:
+    """Fitted values and forecasts of all rows by one regression for all series."""
+    known = ~np.isnan(A).any(axis=(1, 2))
+    model = LinearRegression().fit(A[rows].reshape(-1, A.shape[2]), z[rows].ravel())
+    values = np.full(z.shape, np.nan)
+    values[known] = model.predict(A[known].reshape(-1, A.shape[2])).reshape(-1, z.shape[1])
+    return values
 
 
 def _split(first: int, n: int) -> tuple[slice, slice]:

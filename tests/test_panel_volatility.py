@@ -71,8 +71,8 @@ def test_a_forecast_knows_the_rows_before_its_own_and_no_others(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_forecasts_have_the_mean_of_the_variances(name):
-    panel, n = simulated(900), 600
-    forecasts = MODELS[name].forecast(panel.rows(0, n), panel.rows(n, 900))
+    panel, n = simulated(600), 400
+    forecasts = MODELS[name].forecast(panel.rows(0, n), panel.rows(n, 600))
     if forecasts.columns.nlevels == 2:
         forecasts = forecasts.xs("mean", axis=1, level=1)
     variances = panel.variances.loc[forecasts.index]

@@ -25,6 +25,7 @@ from sktime_alm.intervals import (
     lightest,
     with_changed_readout,
 )
+from sktime_alm.level import Level
 from sktime_alm.model import COMBINATIONS, Model, bounds_of, extent_of
 from sktime_alm.penalties import (
     NETWORK_ORIGINS,
@@ -167,8 +168,9 @@ class Estimator:
                 if calibrated
                 else self._calibrated(errors, rows, penalties, progress)
             )
-        levels = previous.advanced(series, n_before).levels
-        return self._fitted(series, trained, penalties, errors, scalers, levels)
+        followed = previous.advanced(series, n_before)
+        fitted = self._fitted(series, trained, penalties, errors, scalers)
+        return fitted.carried_on(followed)
 
     @property
     def _validation(self) -> Validation:
@@ -202,8 +204,17 @@ class Estimator:
         prior = choose_prior(rows, self.sigma, ends, penalties.models)
         return Pretrained(self.layout, trained, penalties.without_models(), errors, prior)
 
-    def adopt(self, pretrained: Pretrained, series: Series) -> Fitted:
-        """The networks of a panel for a series of its own: its scale, its own readout."""
+    def adopt(
+        self,
+        pretrained: Pretrained,
+        series: Series,
+        previous: Fitted | None = None,
+        n_before: int = 0,
+    ) -> Fitted:
+        """The networks of a panel for a series of its own: its scale, its own readout.
+
+        ``previous`` is what was adopted for its first ``n_before`` rows.
+        """
         scalers, errors = self._scalers(series), pretrained.errors
         rows, trained = self._rows(series, scalers), pretrained.trained
         if self.interval_method == "conformal":
@@ -218,7 +229,10 @@ class Estimator:
             own_readout(network, self.sigma, rows, pretrained.prior) for network in trained.networks
         )
         trained = trained._replace(networks=own)
-        return self._fitted(series, trained, pretrained.penalties, errors, scalers)
+        fitted = self._fitted(series, trained, pretrained.penalties, errors, scalers)
+        return (
+            fitted if previous is None else fitted.carried_on(previous.advanced(series, n_before))
+        )
 
     def _scalers(self, series: Series) -> tuple[Standardizer, Standardizer]:
         """Of y, or its logarithms, and of X."""
@@ -234,7 +248,6 @@ class Estimator:
         penalties: Penalties,
         errors: Errors,
         scalers: tuple[Standardizer, Standardizer],
-        levels: Array | None = None,
     ) -> Fitted:
         y_scaler, X_scaler = scalers
         spread = np.full(series.y.shape[1], np.nan)
@@ -253,6 +266,11 @@ class Estimator:
             self.ensemble or "mean",
             bounds_of(extent),
         )
+        level = None
+        if self.loss.is_log and rows.is_observed.any():
+            outputs = [self._validation.outputs(network, rows)[0] for network in trained.networks]
+            seen = rows.is_observed
+            level = Level.of(rows.targets[seen], model.combined(outputs)[seen], y_scaler.scale)
         # intervals do not depend on how often they are asked for: their seed is drawn here
         seed = int(seed_sequence(self.random_state).generate_state(1, np.uint64)[0])
         return Fitted(
@@ -264,7 +282,8 @@ class Estimator:
             errors,
             seed,
             extent,
-            np.tile(NOMINAL[:, None], series.y.shape[1]) if levels is None else levels,
+            np.tile(NOMINAL[:, None], series.y.shape[1]),
+            level,
         )
 
     def _check(self, series: Series) -> None:
@@ -337,6 +356,7 @@ class Estimator:
                 rows.starts,
                 self.linear_skip,
                 self._max_recurrence,
+                datafit=rows.datafit,
             )
             # the regression beside it, which training compares with, is on the path already
             result = solve(problem, _within(problem, initial), settings, progress.choosing)
@@ -422,6 +442,7 @@ class Estimator:
             linear_skip=self.linear_skip,
             skip_alpha=skip_alpha if self.linear_skip else 0.0,
             max_recurrence=self._max_recurrence,
+            datafit=rows.datafit,
             settings=self.settings,
         )
 
@@ -501,7 +522,8 @@ class Estimator:
         l2 = regularization.of_readout(self.hidden_size, n_inputs)
         outputs = COMBINATIONS[self.ensemble or "mean"]([pair[0] for pair in pairs], axis=0)
         outputs, targets = outputs[rows.is_observed], rows.targets[rows.is_observed]
-        one_step = as_new_errors(targets - outputs, effective_parameters(Z, l2))
+        p = effective_parameters(Z, l2)
+        one_step = as_new_errors(targets - outputs, p, is_centred=not self.loss.is_log)
         scale = Scale.fit(outputs, one_step)
         return Errors(
             one_step / scale.of(outputs),

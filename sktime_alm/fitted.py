@@ -18,6 +18,7 @@ from sktime_alm.intervals import (
     situations,
     spread,
 )
+from sktime_alm.level import Level
 from sktime_alm.model import Model, bounds_of, extent_of
 from sktime_alm.penalties import Penalties
 from sktime_alm.solver import ALMResult
@@ -46,6 +47,8 @@ class Fitted:
         The least and the largest value of y seen, standardised.
     levels : array of shape (n_levels, m)
         The levels of the errors at which quantiles have lately held what they should.
+    level : Level or None
+        Of the means of y, where logarithms are taken.
     """
 
     model: Model
@@ -57,6 +60,7 @@ class Fitted:
     seed: int
     extent: Array
     levels: Array
+    level: Level | None = None
 
     def advanced(self, series: Series, n_before: int) -> Fitted:
         """The same after more rows, those from ``n_before`` on: the weights stay as they are."""
@@ -74,7 +78,19 @@ class Fitted:
         if self.errors.posterior is None:
             errors = errors[~np.isnan(errors).any(axis=1)]
             levels = followed(levels, errors, self.errors.of_first_step())
-        return replace(self, model=model, states=last, extent=extent, levels=levels)
+        level = self.level
+        if level is not None:
+            ratios = series.y[n_before:] / self.model.y_scaler.inverse_transform(forecasts)
+            level = level.followed(ratios[is_full])
+        found = replace(self, model=model, states=last, extent=extent)
+        return replace(found, levels=levels, level=level)
+
+    def carried_on(self, before: Fitted) -> Fitted:
+        """The same with what rows have told about the forecasts of before."""
+        level = self.level
+        if level is not None and before.level is not None:
+            level = level.carried_on(before.level)
+        return replace(self, levels=before.levels, level=level)
 
     def new_errors(
         self, series: Series, n_before: int, n_steps: int
@@ -116,7 +132,18 @@ class Fitted:
         -------
         array of shape (n_rows + n_steps, m)
         """
-        return self.model.y_scaler.inverse_transform(self._forecasts(series, rows, steps, X))
+        values = self.model.y_scaler.inverse_transform(self._forecasts(series, rows, steps, X))
+        if self.level is None:
+            return values
+        values *= self.level.factor
+        is_later = steps > 1
+        if is_later.any():
+            # means of paths, as many times those one step ahead as they are in the simulation
+            paths = self.paths(series, np.append(1, steps[is_later]), X).mean(axis=0)
+            first = self._forecasts(series, rows[:0], np.ones(1, dtype=int), X)
+            first = self.model.y_scaler.inverse_transform(first) * self.level.factor
+            values[len(rows) :][is_later] = first * paths[1:] / paths[0]
+        return values
 
     def outcomes(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> list[Array]:
         """For each of the times of :meth:`forecasts` a sample of y, of shape (n, m)."""

@@ -372,7 +372,9 @@ class ALMElmanForecaster(AtomicForecaster):
         estimator = self._estimator(history)
         panel: PanelNetwork | None = getattr(self, "pretrained_", None)
         if panel is not None:
-            return self._become(history, estimator.adopt(panel.pretrained, history.series))
+            before_rows = fitted, n_before
+            adopted = estimator.adopt(panel.pretrained, history.series, *before_rows)
+            return self._become(history, adopted)
         with watching(self.verbose, self.callback) as progress:
             fitted = estimator.fit(history.series, progress, previous=fitted, n_before=n_before)
         if not estimator.is_brief(n_before, len(history.times)):

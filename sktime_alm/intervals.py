@@ -290,7 +290,7 @@ def effective_parameters(Z: Array, l2_readout: Array) -> float:
     return float(np.trace(np.linalg.pinv(penalised, hermitian=True) @ gram))
 
 
-def as_new_errors(errors: Array, n_parameters: float) -> Array:
+def as_new_errors(errors: Array, n_parameters: float, is_centred: bool = True) -> Array:
     """Errors of the training rows, centred and inflated to the size of errors on new rows.
 
     A fit with p parameters takes p of T degrees of freedom from its errors, whose mean
@@ -301,9 +301,12 @@ def as_new_errors(errors: Array, n_parameters: float) -> Array:
     errors : array of shape (T, m)
     n_parameters : float
         p, effective if the fit is penalised.
+    is_centred : bool, default=True
+        If not, the mean is kept: that of a loss of logarithms is not 0.
     """
-    T = len(errors)
-    return (errors - errors.mean(axis=0)) * np.sqrt(T / max(T - n_parameters, 1.0))
+    T, mean = len(errors), errors.mean(axis=0)
+    inflated = (errors - mean) * np.sqrt(T / max(T - n_parameters, 1.0))
+    return inflated if is_centred else mean + inflated
 
 
 def draw_noise(errors: Array, n_steps: int, seed: int, n_paths: int = N_PATHS) -> Array:

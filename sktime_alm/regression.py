@@ -37,7 +37,10 @@ def ridge(rows: Rows, hidden_size: int, skip_alpha: float | None) -> ElmanParame
     penalties = Regularization.scaled(
         1.0, *shape, skip_alpha=None if skip_alpha is None else of_skip
     )
-    problem = ElmanProblem(rows.inputs, rows.targets, penalties, linear_skip=skip_alpha is not None)
+    has_skip = skip_alpha is not None
+    problem = ElmanProblem(
+        rows.inputs, rows.targets, penalties, linear_skip=has_skip, datafit=rows.datafit
+    )
     return linear_model(problem, hidden_size)
 
 

@@ -44,7 +44,9 @@ class Validation:
         forecasts = np.concatenate(outputs)
         actual = np.concatenate([rows.targets[origin.following] for origin, _ in models])
         errors = actual - forecasts
-        errors -= errors.mean(axis=0)
+        if not rows.loss.is_log:
+            # a loss of logarithms is right in the mean of y, not of its logarithm
+            errors -= errors.mean(axis=0)
         scale, stretch = Scale.fit(forecasts, errors), np.ones((1, errors.shape[1]))
         if self.layout.memory > 0:
             variances = [
@@ -116,23 +118,25 @@ class Validation:
         return tuple(step for step in steps if can_be(step)) or (1,)
 
     def losses(self, rows: Rows, steps: Sequence[int]) -> Losses:
-        """Squared errors of a model's forecasts of the rows after its origin, so far ahead.
+        """Losses of a model's forecasts of the rows after its origin, so far ahead, by output.
 
         They are in the order of time, so that those alike are next to one another.
         """
+        m = rows.targets.shape[1]
 
         def one_step(model: ValidationModel) -> Array:
             origin, network = model
             # a network that runs away is as bad as can be, not an error
             with np.errstate(all="ignore"):
-                errors = (rows.targets - self.outputs(network, rows)[0])[origin.following]
-                found = np.nan_to_num((errors**2).mean(axis=1), nan=np.inf)
+                losses = rows.datafit.value(rows.targets, self.outputs(network, rows)[0])
+                found = np.nan_to_num(losses[origin.following] / m, nan=np.inf)
             # those of one time next to one another, also in a panel
             return found[np.argsort(rows.position[origin.following], kind="stable")]
 
         def several_steps(model: ValidationModel) -> Array:
             errors, _ = self.backtest(rows, [model], max(steps))
-            found = [(errors[step - 1] ** 2).mean(axis=1) for step in steps]
+            of_series = rows.loss.in_units(rows.scale[:1])
+            found = [of_series.value(errors[s - 1], 0.0 * errors[s - 1]) / m for s in steps]
             places = np.concatenate([np.arange(len(of_step)) for of_step in found])
             return np.concatenate(found)[np.argsort(places, kind="stable")]
 

@@ -45,6 +45,7 @@ ORDER = [
     "solver",
     "_version",
     "scalers",
+    "level",
     "inputs",
     "model",
     "bias",

@@ -10,7 +10,6 @@ import numpy as np
 
 from sktime_alm.calendar import Calendar
 from sktime_alm.inputs import InputLayout
-from sktime_alm.model import COMBINATIONS
 from sktime_alm.solver import ALMResult, ALMSettings, SafeguardedSettings, Status
 from sktime_alm.solver._validation import check_choice, check_count, check_nonnegative
 from sktime_alm.solver.activations import get_activation
@@ -95,19 +94,14 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     check_count(arguments["verbose"], "verbose", minimum=0)
     check_count(arguments["n_init"], "n_init")
     check_choice(arguments["interval_method"], "interval_method", ("bootstrap", "conformal"))
-    if arguments["ensemble"] is not None:
-        check_choice(arguments["ensemble"], "ensemble", COMBINATIONS)
-    linear_skip, alpha = arguments["linear_skip"], arguments["alpha"]
-    if not isinstance(linear_skip, (bool, np.bool_)):
-        raise TypeError(f"linear_skip must be True or False, found {linear_skip!r}")
-    for name in ("alpha", "skip_alpha", "max_recurrence"):
+    for name in ("alpha", "skip_alpha"):
         value = arguments[name]
-        if isinstance(value, str) and name != "max_recurrence":
+        if isinstance(value, str):
             check_choice(value, name, ("auto",))
-        elif not (name != "skip_alpha" and isinstance(value, float) and value == np.inf):
+        elif not (isinstance(value, float) and value == np.inf):
             check_nonnegative(value, name)
-    if not isinstance(alpha, str) and alpha == np.inf and not linear_skip:
-        raise ValueError("alpha must be finite with linear_skip=False, found inf")
+    if arguments["alpha"] == arguments["skip_alpha"] == np.inf:
+        raise ValueError("alpha must be finite with skip_alpha=inf, found inf for both")
     get_activation(arguments["activation"])
     n_threads(arguments["n_jobs"])
     if arguments["calendar_inputs"] not in (None, True, False):

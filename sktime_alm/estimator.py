@@ -26,7 +26,7 @@ from sktime_alm.intervals import (
     with_changed_readout,
 )
 from sktime_alm.level import Level
-from sktime_alm.model import COMBINATIONS, Model, bounds_of, extent_of
+from sktime_alm.model import Model, bounds_of, extent_of
 from sktime_alm.penalties import (
     NETWORK_ORIGINS,
     SKIP_ORIGINS,
@@ -76,11 +76,10 @@ _MOST_ERRORS = 2000
 
 
 class Trained(NamedTuple):
-    """Networks in standardised units: the best result, those that forecast, all of the starts."""
+    """The best result, and the networks that forecast, in standardised units."""
 
     result: ALMResult
     networks: tuple[ElmanParameters, ...]
-    drawn: tuple[ElmanParameters, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +98,7 @@ class Pretrained:
     def without_rows(self) -> Pretrained:
         """The same without what grows with the rows of the panel, but for the errors."""
         result = self.trained.result.without_states()
-        return replace(self, trained=self.trained._replace(result=result, drawn=()))
+        return replace(self, trained=self.trained._replace(result=result))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +108,9 @@ class Estimator:
     layout: InputLayout
     sigma: Activation
     hidden_size: int
-    linear_skip: bool
     alpha: float | str
     skip_alpha: float | str
-    max_recurrence: float
     n_init: int
-    ensemble: str | None
     interval_method: str
     random_state: Any
     n_jobs: int | None
@@ -252,9 +248,9 @@ class Estimator:
         y_scaler, X_scaler = scalers
         spread = np.full(series.y.shape[1], np.nan)
         rows = self._rows(series, scalers)
-        if len(trained.drawn) > 1 and len(rows.inputs):
+        if len(trained.networks) > 1 and len(rows.inputs):
             spread = combined_spread(
-                [self._validation.outputs(network, rows)[0] for network in trained.drawn]
+                [self._validation.outputs(network, rows)[0] for network in trained.networks]
             )
         extent = extent_of(y_scaler.transform(series.y))
         model = Model(
@@ -263,7 +259,6 @@ class Estimator:
             y_scaler,
             X_scaler,
             trained.networks,
-            self.ensemble or "mean",
             bounds_of(extent),
         )
         level = None
@@ -355,8 +350,9 @@ class Estimator:
                 self.sigma,
                 rows.starts,
                 self.linear_skip,
-                self._max_recurrence,
-                datafit=rows.datafit,
+                self.settings.max_recurrence,
+                self.settings.recurrence_norm,
+                rows.datafit,
             )
             # the regression beside it, which training compares with, is on the path already
             result = solve(problem, _within(problem, initial), settings, progress.choosing)
@@ -380,7 +376,7 @@ class Estimator:
             # no penalty is without bounds: the regression alone, at which training rests
             initial = [ridge(rows, self.hidden_size, skip_alpha if self.linear_skip else None)]
             settings = _changed(SafeguardedSettings(), **_PLAIN)
-            plain = replace(self, settings=settings, ensemble=None)
+            plain = replace(self, settings=settings, n_init=1)
             return plain._train(rows, penalties._replace(alpha=1.0, weight=1.0), progress, initial)
         starts: list[tuple[Estimator, ElmanParameters | None]] = [(self, None)]
         if initial is not None:
@@ -405,8 +401,9 @@ class Estimator:
         best = replace(best, starts=tuple(start for result in results for start in result.starts))
         if any(result.status is Status.INTERRUPTED for result in results):
             best = replace(best, status=Status.INTERRUPTED)
-        networks = drawn if self.ensemble is not None else (combine(best.parameters),)
-        return Trained(best, networks, drawn)
+        # a single start may end above the regression, which training compares with
+        networks = drawn if len(drawn) > 1 else (combine(best.parameters),)
+        return Trained(best, networks)
 
     def _combination(
         self, rows: Rows, penalties: Penalties
@@ -441,7 +438,6 @@ class Estimator:
             initial=initial,
             linear_skip=self.linear_skip,
             skip_alpha=skip_alpha if self.linear_skip else 0.0,
-            max_recurrence=self._max_recurrence,
             datafit=rows.datafit,
             settings=self.settings,
         )
@@ -455,9 +451,9 @@ class Estimator:
         )
 
     @property
-    def _max_recurrence(self) -> float:
-        """The bound on W, which the paper's method does not know."""
-        return np.inf if isinstance(self.settings, ALMSettings) else self.max_recurrence
+    def linear_skip(self) -> bool:
+        """Whether the outputs have the term D x, which an infinite penalty leaves out."""
+        return self.skip_alpha != np.inf
 
     def _continued(self, is_brief: bool) -> Estimator:
         """How an update trains on.
@@ -520,7 +516,7 @@ class Estimator:
         alpha = penalties.alpha if np.isfinite(penalties.alpha) else 1.0
         regularization = self._penalties(rows, alpha, penalties.skip_alpha)
         l2 = regularization.of_readout(self.hidden_size, n_inputs)
-        outputs = COMBINATIONS[self.ensemble or "mean"]([pair[0] for pair in pairs], axis=0)
+        outputs = np.mean([pair[0] for pair in pairs], axis=0)
         outputs, targets = outputs[rows.is_observed], rows.targets[rows.is_observed]
         p = effective_parameters(Z, l2)
         one_step = as_new_errors(targets - outputs, p, is_centred=not self.loss.is_log)
@@ -553,7 +549,7 @@ class Estimator:
         self, rows: Rows, penalties: Penalties, progress: Progress
     ) -> Iterator[ValidationModel]:
         """Models trained alike on the rows before some of them."""
-        alone = replace(self, n_init=1, ensemble=None)
+        alone = replace(self, n_init=1)
         for origin in make_origins(NETWORK_ORIGINS, rows):
             trained = alone._train(rows.among(origin.kept), penalties, progress.quietly())
             yield origin, trained.networks[0]

@@ -46,30 +46,36 @@ class ALMElmanForecaster(AtomicForecaster):
     hidden_size : int, default=8
         Number r of hidden units.
     activation : {"relu", "leaky_relu", "elu", "tanh"} or Activation, default="relu"
-    lags : int or sequence of int, default=1
-        Past values of y: the last ``lags`` values, or exactly those of a sequence. 0 is none.
-    window_means : sequence of int, or dict of them, optional
-        Averages of so many last values of y; a dict names "y" and columns of X.
+    lags : int or sequence of int, optional
+        Past values of y: the last ``lags`` values, or exactly those of a sequence. 0 is none; left
+        out, it is 1.
+    window_means : sequence of int, "har", or dict of them, optional
+        Averages of so many last values of y; a dict names "y" and columns of X. "har" is a week
+        and a month of days, a month and a quarter of weeks, a quarter and a year of months.
+    half_lives : sequence of float, "ladder", or dict of them, optional
+        Averages whose weights halve every so many rows; "ladder" is 1, 2, 5, 12, 30 and 80 days.
     exog_lags : int, sequence of int, or dict of them, optional
         Past values of X: as ``lags``, but 0 is X of the time that is forecast, the default. A dict
         holds them for each column of X.
-    linear_skip : bool, default=True
-        Whether the outputs have the term D x. The paper's network has none.
+    calendar_inputs : bool, optional
+        Whether the weekday and the days since the row before are inputs, of daily data.
+    loss : {"squared", "qlike"} or Datafit, default="squared"
+        "qlike" is for variances: y, which must not be below 0, is forecast through its logarithm,
+        and forecasts are right in the mean. It is the gamma deviance of the root of y; another
+        power, or a loss of your own, is an object, such as ``QLIKE(power=1.0)``.
+        With it y and X enter by ladders of half-lives, X of the row before, and daily data
+        with their calendar, unless the arguments above say otherwise.
     alpha, skip_alpha : float or "auto", default="auto"
-        Strengths of the l2 penalties of the network and of D, in rows of prior: against the sum
-        of squared errors over the rows, so that a value says the same whatever their number and
-        that of inputs, units and columns. "auto" chooses them by forecasts within the training
-        window, of the steps of ``fh`` if ``fit`` is passed one, and averages the network with
-        the regression, with the weight that it earns there. An infinite alpha leaves the
-        regression alone.
-    max_recurrence : float, default=0.98
-        A bound on the spectral norm of W: the state forgets. Not of the paper's method.
+        Strengths of the l2 penalties of the network and of D, in rows of prior: they say the same
+        whatever the number of rows, inputs, units and columns. "auto" chooses them by forecasts
+        within the training window, of the steps of ``fh`` if ``fit`` is passed one, and averages
+        the network with the regression, with the weight that it earns there. An infinite
+        ``alpha`` leaves the regression alone, an infinite ``skip_alpha`` the network without D,
+        as in the paper.
     max_iter : int, optional
         Outer iterations, in place of those of ``solver_options`` (300).
     n_init : int, default=1
-        Number of random starts; the best is kept, or all of them by ``ensemble``.
-    ensemble : {"mean", "median"}, optional
-        Forecast by the mean or the median of the networks of all starts.
+        Number of random starts. The forecast is the mean of those of all networks.
     interval_method : {"bootstrap", "conformal"}, default="bootstrap"
         Quantiles from simulated paths, or from errors so many steps ahead.
     random_state : int, numpy Generator or RandomState, optional
@@ -80,7 +86,7 @@ class ALMElmanForecaster(AtomicForecaster):
     callback : callable, optional
         Called with the record of each iteration of the training, which ends when it returns True.
     solver_options : SafeguardedSettings, dict of its fields, or ALMSettings, optional
-        How the solver runs, such as ``{"max_inner_iter": 50}``; by the paper's method with
+        How the solver runs, such as ``{"max_recurrence": 0.9}``; by the paper's method with
         :class:`~sktime_alm.solver.ALMSettings`.
 
     Attributes
@@ -177,14 +183,11 @@ class ALMElmanForecaster(AtomicForecaster):
         half_lives: str | Sequence[float] | Mapping[Any, str | Sequence[float]] | None = None,
         exog_lags: int | Sequence[int] | Mapping[Any, int | Sequence[int]] | None = None,
         calendar_inputs: bool | None = None,
-        linear_skip: bool = True,
         loss: str | Datafit = "squared",
         alpha: float | str = "auto",
         skip_alpha: float | str = "auto",
-        max_recurrence: float = 0.98,
         max_iter: int | None = None,
         n_init: int = 1,
-        ensemble: str | None = None,
         interval_method: str = "bootstrap",
         random_state: int | np.random.Generator | np.random.RandomState | None = None,
         n_jobs: int | None = None,
@@ -199,14 +202,11 @@ class ALMElmanForecaster(AtomicForecaster):
         self.half_lives = half_lives
         self.exog_lags = exog_lags
         self.calendar_inputs = calendar_inputs
-        self.linear_skip = linear_skip
         self.loss = loss
         self.alpha = alpha
         self.skip_alpha = skip_alpha
-        self.max_recurrence = max_recurrence
         self.max_iter = max_iter
         self.n_init = n_init
-        self.ensemble = ensemble
         self.interval_method = interval_method
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -460,10 +460,9 @@ class ALMElmanForecaster(AtomicForecaster):
                 "activation": "elu",
                 "lags": [2],
                 "window_means": (1, 3),
-                "linear_skip": False,
+                "skip_alpha": float("inf"),
                 "alpha": 0.1,
                 "n_init": 2,
-                "ensemble": "median",
                 **quick,
             },
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.network import rollout
 
-COMBINATIONS: dict[str, Callable[..., Array]] = {"mean": np.mean, "median": np.median}
 # how many times the range of the training rows a forecast may lie outside of it, and the least
 # range, of standardised values: a short series says little about its own
 _REACH, _LEAST_RANGE = 3.0, 2.0
@@ -31,8 +30,7 @@ class Model:
     y_scaler, X_scaler : Standardizer
         From original to standardised units, those of all arrays below.
     networks : tuple of ElmanParameters
-    ensemble : {"mean", "median"}
-        How the outputs of several networks are combined.
+        Whose mean is the forecast.
     bounds : array of shape (2, m)
         Least and largest values that a forecast takes.
     """
@@ -42,7 +40,6 @@ class Model:
     y_scaler: Standardizer
     X_scaler: Standardizer
     networks: tuple[ElmanParameters, ...]
-    ensemble: str
     bounds: Array
 
     def inputs(self, y: Array, X: Array, starts: Sequence[int]) -> Array:
@@ -75,7 +72,7 @@ class Model:
 
     def combined(self, outputs: Sequence[Array]) -> Array:
         """One forecast from those of each network."""
-        return COMBINATIONS[self.ensemble](outputs, axis=0)
+        return np.mean(outputs, axis=0)
 
     def forecast(self, states: Sequence[Array], y: Array, exogenous: Array) -> Array:
         """Forecasts of the steps after the rows of y, of shape (n_steps, m).

@@ -85,7 +85,7 @@ class Validation:
         n_outputs = rows.targets.shape[1]
         units = Standardizer.identity(n_outputs), Standardizer.identity(0)
         bounds = bounds_of(rows.targets)
-        model = Model(self.layout, self.sigma, *units, (network,), "mean", bounds)
+        model = Model(self.layout, self.sigma, *units, (network,), bounds)
         states = model.states(rows.inputs, rows.starts)
         exogenous = rows.inputs[:, self.layout.n_from_y(n_outputs) :]
         return model, situations(

@@ -32,8 +32,6 @@ _Outcome = tuple[ALMResult, StartOutcome]
 _Start = Callable[[np.random.SeedSequence, Callback | None], _Outcome]
 RandomState = int | np.random.Generator | np.random.RandomState | None
 
-# the state of a network with it forgets within a few hundred steps
-_MAX_RECURRENCE = 0.98
 # turns any matrix of reasonable numbers into a contraction
 _SMALLEST_SCALING = 2.0**-60
 # pre-activations so many times the inputs come from an unstable recurrence
@@ -117,7 +115,6 @@ def train(
     initial: ElmanParameters | None = None,
     linear_skip: bool = False,
     skip_alpha: float = 1.0,
-    max_recurrence: float | None = None,
     datafit: Datafit | None = None,
     settings: SafeguardedSettings | ALMSettings | None = None,
     **options: Any,
@@ -158,10 +155,6 @@ def train(
         itself is the last of them: no network that is worse is returned.
     skip_alpha : float, default=1.0
         Strength of the penalty on D, spread over its entries.
-    max_recurrence : float, optional
-        A bound on the norm of W, or infinity; see :class:`ElmanProblem`. By default 0.98: without
-        a bound noisy data make chaotic networks of weak penalties. The paper's method, which
-        knows no bound, has none.
     datafit : Datafit, optional
         The loss of a row, by default ``Squared()``, the only one of the paper's method.
     settings : SafeguardedSettings or ALMSettings, optional
@@ -192,8 +185,6 @@ def train(
     if settings is not None and options:
         raise TypeError(f"pass settings or its fields, not both; found {sorted(options)}")
     method = SafeguardedSettings(**options) if settings is None else _check_settings(settings)
-    if max_recurrence is None:
-        max_recurrence = np.inf if isinstance(method, ALMSettings) else _MAX_RECURRENCE
     check_count(hidden_size, "hidden_size")
     check_count(n_init, "n_init")
     X, Y = check_matrix(X, "X"), check_matrix(Y, "Y", may_miss=True)
@@ -203,9 +194,9 @@ def train(
         *shape,
         skip_alpha=check_nonnegative(skip_alpha, "skip_alpha") if linear_skip else None,
     )
-    norm = "spectral" if isinstance(method, ALMSettings) else method.recurrence_norm
     loss = Squared() if datafit is None else datafit
-    kind = starts, linear_skip, max_recurrence, norm, loss
+    bound = method.max_recurrence, method.recurrence_norm
+    kind = starts, linear_skip, *bound, loss
     problem = ElmanProblem(X, Y, penalties, activation, *kind)
     if initial is not None and initial.hidden_size != hidden_size:
         raise ValueError(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
 
 from sktime_alm.solver._validation import (
     check_choice,
@@ -92,18 +94,24 @@ class SafeguardedSettings(Settings):
         How often to leave the point where the descent came to rest by sweeps without
         multipliers, in search of a smaller objective. Each takes about as long as the descent, if
         it is worth it: most are given up early.
+    max_recurrence : float, default=0.98
+        A bound on the norm of W, or infinity: without one noisy data make chaotic networks of weak
+        penalties. For ``train`` and the forecaster, as ``recurrence_norm``; a problem given to
+        ``solve`` has its own, see :class:`~sktime_alm.solver.ElmanProblem`.
     recurrence_norm : {"spectral", "diagonal"}, default="spectral"
-        The norm of W that ``max_recurrence`` bounds, in ``train`` and the forecaster; see
-        :class:`~sktime_alm.solver.ElmanProblem`, which has its own where ``solve`` is given one.
+        The norm of W that is bounded.
     """
 
     polish: bool = True
     active_set: bool = True
     n_relaxations: int = 8
+    max_recurrence: float = 0.98
     recurrence_norm: str = "spectral"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.max_recurrence != np.inf:
+            check_positive(self.max_recurrence, "max_recurrence")
         check_choice(self.recurrence_norm, "recurrence_norm", NORMS)
         check_flag(self.polish, "polish")
         check_flag(self.active_set, "active_set")
@@ -141,6 +149,10 @@ class ALMSettings(Settings):
         augmented Lagrangian exceeds it. At least the objective at the initial point;
         by default the larger of that and 100.
     """
+
+    # the paper's method knows no bound on W
+    max_recurrence: ClassVar[float] = np.inf
+    recurrence_norm: ClassVar[str] = "spectral"
 
     max_iter: int = 100
     initial_penalty: float = 1.0

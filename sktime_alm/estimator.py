@@ -327,6 +327,7 @@ class Estimator:
             rows,
             origins,
             validation.losses(rows, validation.steps_within(rows, origins, steps)),
+            self._path_trainer(progress, is_brief=True),
             self._path_trainer(progress),
             lambda network, rows: self._validation.outputs(network, rows)[1],
             hidden_size=self.hidden_size,
@@ -336,9 +337,11 @@ class Estimator:
         # trained on more rows than those of the skip, its models are more like the final one
         return network._replace(path=chosen.path + network.path)
 
-    def _path_trainer(self, progress: Progress) -> Any:
+    def _path_trainer(self, progress: Progress, is_brief: bool = False) -> Any:
         """What trains a validation model; an end of it is one of the whole choice."""
-        settings = _changed(self.settings, max_iter=_PATH_ITERATIONS, **_PLAIN)
+        settings = self.settings
+        if is_brief:
+            settings = _changed(settings, max_iter=_PATH_ITERATIONS, **_PLAIN)
 
         def trained(
             rows: Rows, alpha: float, skip_alpha: float, initial: ElmanParameters

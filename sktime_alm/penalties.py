@@ -157,6 +157,7 @@ def choose_alpha(
     origins: Sequence[Origin],
     losses: Losses,
     train: Train,
+    finish: Train,
     states: States,
     *,
     hidden_size: int,
@@ -167,7 +168,8 @@ def choose_alpha(
 
     Networks are averaged with the regression. Of the path the largest strength is taken whose loss
     is within one standard error, of the difference, of the smallest, and whose network has a
-    weight, unless the best has none.
+    weight, unless the best has none. That network is judged once more as it will forecast, trained
+    to the end: it keeps the weight that it earns then, and without any the regression is taken.
 
     Parameters
     ----------
@@ -176,7 +178,9 @@ def choose_alpha(
     losses : callable
         The losses of a validation model's forecasts of the rows after its origin.
     train : callable
-        Trains a network on rows, with the strengths given, from another.
+        Trains a network on rows, with the strengths given, from another: briefly, for comparison.
+    finish : callable
+        The same to the end, as the network that is to forecast.
     states : callable
         The hidden states of a network over rows.
     hidden_size : int
@@ -219,7 +223,22 @@ def choose_alpha(
             break
         if strength < max(_WEAKEST * float(found[best].mean()), _LEAST_STRENGTH):
             break
-    return _best(points, origins, skip_alpha)
+    chosen, candidates = _best(points, skip_alpha)
+    if chosen.weight > 0.0:
+        pairs = zip(before, chosen.networks, strict=True)
+        networks = [finish(kept, chosen.alpha, skip_alpha or 0.0, start) for kept, start in pairs]
+        point = _Point(chosen.alpha, 1.0, networks, networks, _losses_of(networks, origins, losses))
+        chosen = point if skip_alpha is None else _averaged(point, points[0], origins, losses)
+    if chosen.weight == 0.0:
+        chosen = points[0]
+    return Penalties(
+        chosen.alpha,
+        np.nan if skip_alpha is None else skip_alpha,
+        chosen.weight,
+        candidates,
+        tuple(zip(origins, chosen.averages, strict=True)),
+        chosen.networks[-1] if chosen.weight > 0.0 else None,
+    )
 
 
 class _Point(NamedTuple):
@@ -248,9 +267,9 @@ def _averaged(
 
 
 def _best(
-    points: Sequence[_Point], origins: Sequence[Origin], skip_alpha: float | None
-) -> Penalties:
-    """The choice among the points of the path, which goes from strong to weak."""
+    points: Sequence[_Point], skip_alpha: float | None
+) -> tuple[_Point, tuple[Candidate, ...]]:
+    """The choice among the points of the path, which goes from strong to weak, and how they did."""
     of_skip = np.nan if skip_alpha is None else skip_alpha
     candidates = _compared(
         [(point.alpha, of_skip, point.weight) for point in points],
@@ -264,9 +283,7 @@ def _best(
         if candidate.excess <= candidate.standard_error + _TIE
         and (point.weight > 0.0 or lowest.weight == 0.0)
     )
-    models = tuple(zip(origins, chosen.averages, strict=True))
-    start = chosen.networks[-1] if chosen.weight > 0.0 else None
-    return Penalties(chosen.alpha, of_skip, chosen.weight, candidates, models, start)
+    return chosen, candidates
 
 
 def _losses_of(

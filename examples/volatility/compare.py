@@ -21,7 +21,7 @@ from volatility.linear import Windows
 from volatility.ours import LEVELS, ours
 
 BENCHMARK = "HAR in logs"
-OURS = "ALMElmanForecaster"
+OURS = "Elman (ALM)"
 
 
 class Model(NamedTuple):
@@ -56,15 +56,16 @@ def models(windows: Windows) -> dict[str, Model]:
         "average of five linear": Model(linear.average),
         "LightGBM, pooled": Model(learners.boosting, 4, "lightgbm"),
         "MLP (PyTorch), pooled": Model(learners.mlp, 4, "torch"),
-        OURS: Model(ours, 8),
-        f"{OURS}, pretrained": Model(partial(ours, pretrained=True), 8),
     }
     return {
         "random walk": Model(linear.random_walk),
         "GARCH(1, 1)": Model(linear.garch, 4, "arch"),
-    } | {
-        name: model._replace(forecast=partial(model.forecast, windows=windows))
-        for name, model in with_windows.items()
+        **{
+            name: model._replace(forecast=partial(model.forecast, windows=windows))
+            for name, model in with_windows.items()
+        },
+        f"{OURS}, each series": Model(ours, 8),
+        f"{OURS}, pretrained": Model(partial(ours, pretrained=True), 8),
     }
 
 

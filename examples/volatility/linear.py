@@ -35,12 +35,17 @@ Regression = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def past_means(
-    panel: Panel, windows: Windows, market: bool = False, returns: bool = False
+    panel: Panel,
+    windows: Windows,
+    market: bool = False,
+    returns: bool = False,
+    calendar: bool = True,
 ) -> np.ndarray:
     """Means of the last logs of each series, shape (T, N, k), and of X if there is one.
 
     With ``market`` also those of the mean of all other series, with ``returns`` those of returns
     in units of their volatility, of the series and of all (the leverage effect, Corsi & Reno 2012).
+    With ``calendar`` the weekday of daily rows and the gap before them are inputs too.
     """
     logs = np.log(panel.variances)
     frames = [logs]
@@ -51,7 +56,18 @@ def past_means(
     if panel.X is not None:
         frames += [_alike(column, logs) for _, column in panel.X.items()]
     means = [frame.rolling(w).mean().shift(1) for frame in frames for w in windows]
+    if calendar:
+        means += [_alike(column, logs) for _, column in _days(logs.index).items()]
     return np.stack([mean.to_numpy() for mean in means], axis=2)
+
+
+def _days(index: pd.Index) -> pd.DataFrame:
+    """Of days, indicators of Tuesday to Friday and the log of the days since the row before."""
+    if not isinstance(index, pd.DatetimeIndex):
+        return pd.DataFrame(index=index)
+    columns = {day: (index.dayofweek == day).astype(float) for day in range(1, 5)}
+    days = index.to_series().diff().dt.days.fillna(1)
+    return pd.DataFrame(columns, index).assign(gap=np.log(days))
 
 
 def others(frame: pd.DataFrame) -> pd.DataFrame:
@@ -84,7 +100,7 @@ def har_levels(train: Panel, test: Panel, windows: Windows) -> pd.DataFrame:
     inputs = np.stack(means, axis=2)
     if both.X is not None:
         # X in logs of volatility, such as the VIX, as a variance
-        logs = past_means(Panel(both.variances, both.returns, both.X), windows)
+        logs = past_means(both, windows, calendar=False)
         inputs = np.concatenate([inputs, np.exp(2.0 * logs[:, :, len(windows) :])], axis=2)
 
     def regression(A: np.ndarray, v: np.ndarray, later: np.ndarray) -> np.ndarray:
@@ -98,7 +114,7 @@ def har_levels(train: Panel, test: Panel, windows: Windows) -> pd.DataFrame:
 def har_logs(train: Panel, test: Panel, windows: Windows) -> pd.DataFrame:
     """Least squares on means of logs."""
     both, n = train.followed_by(test), len(train.variances)
-    inputs = past_means(both, windows)
+    inputs = past_means(both, windows, calendar=False)
     return _each(both, n, inputs, max(windows), _in_logs(LinearRegression()))
 
 

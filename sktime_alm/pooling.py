@@ -24,8 +24,9 @@ from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.multistart import linear_model
 from sktime_alm.solver.network import rollout
 
-# rows of prior to choose from, and what stands in where nothing can be held back to choose by
-PRIORS, USUAL_PRIOR = (30.0, 100.0, 300.0, 1000.0, np.inf), 300.0
+# rows of prior to choose from, and what stands in where nothing can be held back to choose by;
+# none is infinite, as the choice is made with fewer rows than a series will have
+PRIORS, USUAL_PRIOR = (30.0, 100.0, 300.0, 1000.0), 300.0
 # the choice looks at so many series of a large panel
 _MOST_SERIES = 50
 

@@ -35,9 +35,8 @@ def one_step_ahead(
     rows = []
     for t in range(n, len(y)):
         row = slice(t, t + 1)
-        # the next day of trading is known, where 1 would be the next day of the week
-        mean = forecaster.predict(fh=y.index[row])
-        quantiles = forecaster.predict_quantiles(fh=y.index[row], alpha=list(LEVELS))
+        mean = forecaster.predict(fh=1)
+        quantiles = forecaster.predict_quantiles(fh=1, alpha=list(LEVELS))
         rows.append([*mean.iloc[0], *quantiles.iloc[0]])
         forecaster.update(y[row], X[row], update_params=False)
     return pd.DataFrame(rows, y.index[n:], ["mean", *LEVELS])

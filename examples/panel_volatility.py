@@ -33,6 +33,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import pandas as pd
+from joblib import Parallel, delayed
 
 from volatility.compare import (
     Model,
@@ -60,8 +61,14 @@ def rows_of(data: Data, period: str, quick: bool) -> tuple[Data, int]:
     return data._replace(panel=panel), first
 
 
-def forecasts_of(data: Data, first: int, chosen: dict[str, Model]) -> dict[str, Run]:
-    return {name: walk_forward(name, model, data, first) for name, model in chosen.items()}
+def forecasts_of(data: Data, first: int, chosen: dict[str, Model], n_jobs: int) -> dict[str, Run]:
+    # the slowest are the last of the table
+    order = list(chosen)[::-1]
+    runs = Parallel(n_jobs)(
+        delayed(walk_forward)(name, chosen[name], data, first) for name in order
+    )
+    found = dict(zip(order, runs, strict=True))
+    return {name: found[name] for name in chosen}
 
 
 def header(period: str, seconds: float) -> str:
@@ -78,6 +85,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few series, few rows")
     parser.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA))
     parser.add_argument("--models", nargs="+", help="beside HAR in logs; all if not given")
+    parser.add_argument("--n-jobs", type=int, default=os.cpu_count(), help="models at a time")
     parser.add_argument("--output", type=Path, default=Path("panel_volatility"))
     arguments = parser.parse_args()
     began = time.perf_counter()
@@ -90,7 +98,7 @@ def main() -> None:
         chosen = installed(models(data.windows))
         if arguments.models:
             chosen = {m: chosen[m] for m in chosen if m in [*arguments.models, "HAR in logs"]}
-        fitted = forecasts_of(data, first, chosen)
+        fitted = forecasts_of(data, first, chosen, arguments.n_jobs)
         table, relative[name] = summarise(data, fitted, 200 if arguments.quick else 1000)
         sections.append(to_markdown(name, data, table, fitted))
         print("\n" + sections[-1])

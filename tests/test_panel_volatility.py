@@ -13,6 +13,7 @@ pytest.importorskip("arch")
 
 from volatility.compare import (
     BENCHMARK,
+    OURS,
     Model,
     Run,
     coverage,
@@ -27,6 +28,10 @@ from volatility.ours import LEVELS
 SCRIPT = Path(__file__).parents[1] / "examples" / "panel_volatility.py"
 WINDOWS = (1, 4, 13)
 MODELS = installed(models(WINDOWS))
+# where it takes many fits or rows to tell, ours are too slow for every day
+SLOW_IF_OURS = [
+    pytest.param(name, marks=pytest.mark.slow) if name.startswith(OURS) else name for name in MODELS
+]
 
 
 def simulated(n_rows=320, n_series=3, seed=0):
@@ -57,8 +62,8 @@ def changed_from(panel, row):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_forecast_knows_the_rows_before_its_own_and_no_others(name):
-    panel, n = simulated(), 300
-    train, test = panel.rows(0, n), panel.rows(n, 320)
+    panel, n = simulated(170, 2), 150
+    train, test = panel.rows(0, n), panel.rows(n, 170)
     expected = MODELS[name].forecast(train, test)
     assert list(expected.index) == list(test.variances.index)
     for row in (1, 12):
@@ -69,10 +74,10 @@ def test_a_forecast_knows_the_rows_before_its_own_and_no_others(name):
         assert (np.abs(following) > 1e-3).all()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SLOW_IF_OURS)
 def test_forecasts_have_the_mean_of_the_variances(name):
-    panel, n = simulated(600), 400
-    forecasts = MODELS[name].forecast(panel.rows(0, n), panel.rows(n, 600))
+    panel, n = simulated(1200), 800
+    forecasts = MODELS[name].forecast(panel.rows(0, n), panel.rows(n, 1200))
     if forecasts.columns.nlevels == 2:
         forecasts = forecasts.xs("mean", axis=1, level=1)
     variances = panel.variances.loc[forecasts.index]
@@ -155,7 +160,8 @@ def test_the_variance_of_the_range_is_that_of_a_random_walk():
 
 def run_script(tmp_path, *arguments):
     pytest.importorskip("skfolio")
-    command = [sys.executable, str(SCRIPT), "--quick", "--output", str(tmp_path), *arguments]
+    command = [sys.executable, str(SCRIPT), "--quick", "--n-jobs", "1"]
+    command += ["--output", str(tmp_path), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

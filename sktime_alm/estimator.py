@@ -339,7 +339,7 @@ class Estimator:
 
     def _path_trainer(self, progress: Progress, is_brief: bool = False) -> Any:
         """What trains a validation model; an end of it is one of the whole choice."""
-        settings = self.settings
+        settings = self._judged.settings
         if is_brief:
             settings = _changed(settings, max_iter=_PATH_ITERATIONS, **_PLAIN)
 
@@ -385,8 +385,8 @@ class Estimator:
         if initial is not None:
             starts = [(self, start) for start in initial]
         elif penalties.start is not None:
-            drawn_too = replace(self, n_init=self.n_init - 1)
-            starts = [(self, penalties.start), (drawn_too, None)][: self.n_init]
+            drawn_too = replace(self._judged, n_init=self.n_init - 1)
+            starts = [(self._judged, penalties.start), (drawn_too, None)][: self.n_init]
         results = []
         for estimator, start in starts:
             results.append(estimator._solve(rows, alpha, skip_alpha, progress.training, start))
@@ -457,6 +457,14 @@ class Estimator:
     def linear_skip(self) -> bool:
         """Whether the outputs have the term D x, which an infinite penalty leaves out."""
         return self.skip_alpha != np.inf
+
+    @property
+    def _judged(self) -> Estimator:
+        """How networks are trained that are judged by their forecasts, and the one that follows.
+
+        Relaxation leaves a minimum for a deeper one far away, which nobody has judged.
+        """
+        return replace(self, settings=_changed(self.settings, n_relaxations=0))
 
     def _continued(self, is_brief: bool) -> Estimator:
         """How an update trains on.

@@ -55,8 +55,9 @@ from sktime_alm.solver import (
 )
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.datafits import Datafit
+from sktime_alm.solver.datafits import Datafit, Squared
 from sktime_alm.solver.multistart import seed_sequence
+from sktime_alm.solver.readout import solve_readout
 from sktime_alm.validation import Validation
 
 Method = SafeguardedSettings | ALMSettings
@@ -357,12 +358,20 @@ class Estimator:
                 self.settings.recurrence_norm,
                 rows.datafit,
             )
+            solved = problem
+            if is_brief and not problem.is_squared:
+                # hidden units of the squared loss, whose blocks are closed, do for a comparison
+                solved = replace(problem, datafit=Squared())
             # the regression beside it, which training compares with, is on the path already
-            result = solve(problem, _within(problem, initial), settings, progress.choosing)
+            result = solve(solved, _within(problem, initial), settings, progress.choosing)
             if result.status is Status.INTERRUPTED:
                 # there is no network yet that an end would leave the user with
                 raise KeyboardInterrupt
-            return result.parameters
+            if solved is problem:
+                return result.parameters
+            hidden_layer = result.parameters.hidden_layer
+            h = problem.rollout_of(hidden_layer)[1]
+            return ElmanParameters.from_layers(hidden_layer, solve_readout(problem, h))
 
         return trained
 

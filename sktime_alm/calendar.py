@@ -19,6 +19,8 @@ from sktime_alm.solver._typing import Array, IntArray
 
 # fewer rows do not tell trading days from others
 _FEWEST_TRADING = 10
+# the longest closure, in business days
+_CLOSED = 7
 _NUMBER = "or y.reset_index(drop=True), and X alike, to count observations"
 _RHYTHMS = (
     ((pd.offsets.BusinessDay, pd.offsets.CustomBusinessDay), "business days"),
@@ -95,8 +97,8 @@ class Calendar:
     def learned(self, before: pd.Index, times: pd.Index, is_dense: bool = False) -> Calendar:
         """The calendar after trading days that came, or that a horizon names.
 
-        Business days that they pass over become holidays: up to four at a time, as in September
-        2001, and in all so many as a month may have or a tenth of the business days.
+        Business days that they pass over become holidays: up to seven at a time, as a new year is
+        long in China, and in all no more than that or a tenth of the business days.
 
         Parameters
         ----------
@@ -118,7 +120,7 @@ class Calendar:
         longest = int(np.diff(gaps).max(initial=1)) - 1
         if is_dense and (len(times) < 5 or len(passed) > 0.2 * (len(expected) - 1)):
             return self
-        if not len(passed) or longest > 4 or len(passed) > max(4, 0.1 * len(expected)):
+        if not len(passed) or longest > _CLOSED or len(passed) > max(_CLOSED, 0.1 * len(expected)):
             return self
         holidays = [*self.frequency.holidays, *passed.to_numpy().astype("datetime64[D]")]
         return replace(self, frequency=pd.offsets.CustomBusinessDay(holidays=holidays))

@@ -55,8 +55,9 @@ from sktime_alm.solver import (
 )
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.datafits import Datafit
+from sktime_alm.solver.datafits import Datafit, Squared
 from sktime_alm.solver.multistart import seed_sequence
+from sktime_alm.solver.readout import solve_readout
 from sktime_alm.validation import Validation
 
 Method = SafeguardedSettings | ALMSettings
@@ -339,7 +340,7 @@ class Estimator:
 
     def _path_trainer(self, progress: Progress, is_brief: bool = False) -> Any:
         """What trains a validation model; an end of it is one of the whole choice."""
-        settings = self.settings
+        settings = self._judged.settings
         if is_brief:
             settings = _changed(settings, max_iter=_PATH_ITERATIONS, **_PLAIN)
 
@@ -357,12 +358,20 @@ class Estimator:
                 self.settings.recurrence_norm,
                 rows.datafit,
             )
+            solved = problem
+            if is_brief and not problem.is_squared:
+                # hidden units of the squared loss, whose blocks are closed, do for a comparison
+                solved = replace(problem, datafit=Squared())
             # the regression beside it, which training compares with, is on the path already
-            result = solve(problem, _within(problem, initial), settings, progress.choosing)
+            result = solve(solved, _within(problem, initial), settings, progress.choosing)
             if result.status is Status.INTERRUPTED:
                 # there is no network yet that an end would leave the user with
                 raise KeyboardInterrupt
-            return result.parameters
+            if solved is problem:
+                return result.parameters
+            hidden_layer = result.parameters.hidden_layer
+            h = problem.rollout_of(hidden_layer)[1]
+            return ElmanParameters.from_layers(hidden_layer, solve_readout(problem, h))
 
         return trained
 
@@ -385,8 +394,8 @@ class Estimator:
         if initial is not None:
             starts = [(self, start) for start in initial]
         elif penalties.start is not None:
-            drawn_too = replace(self, n_init=self.n_init - 1)
-            starts = [(self, penalties.start), (drawn_too, None)][: self.n_init]
+            drawn_too = replace(self._judged, n_init=self.n_init - 1)
+            starts = [(self._judged, penalties.start), (drawn_too, None)][: self.n_init]
         results = []
         for estimator, start in starts:
             results.append(estimator._solve(rows, alpha, skip_alpha, progress.training, start))
@@ -457,6 +466,14 @@ class Estimator:
     def linear_skip(self) -> bool:
         """Whether the outputs have the term D x, which an infinite penalty leaves out."""
         return self.skip_alpha != np.inf
+
+    @property
+    def _judged(self) -> Estimator:
+        """How networks are trained that are judged by their forecasts, and the one that follows.
+
+        Relaxation leaves a minimum for a deeper one far away, which nobody has judged.
+        """
+        return replace(self, settings=_changed(self.settings, n_relaxations=0))
 
     def _continued(self, is_brief: bool) -> Estimator:
         """How an update trains on.

@@ -419,8 +419,10 @@ class ALMElmanForecaster(AtomicForecaster):
     ) -> tuple[pd.Index, tuple[Series, IntArray, IntArray, Array]]:
         """The times of a horizon, and what the networks are asked about them."""
         history, horizon = self._history, fh.to_pandas()
+        if X is not None:
+            history = history.foreseeing(X.index, "X")
         if not fh.is_relative:
-            history = history.foreseeing(horizon)
+            history = history.foreseeing(horizon, "fh")
         # those of 0 and less are in-sample
         steps = history.steps_ahead(horizon, fh.is_relative)
         ahead = steps[steps > 0]

@@ -105,9 +105,11 @@ class History:
             present=len(self.times) + len(times) - 1,
         )
 
-    def foreseeing(self, horizon: pd.Index) -> History:
-        """The history that takes the times of a horizon for the trading days to come."""
-        times = self.calendar.comparable(horizon, "fh")
+    def foreseeing(self, index: pd.Index, name: str) -> History:
+        """The history that takes the times of a horizon, or of X, for the trading days to come."""
+        if not self.calendar.is_trading:
+            return self
+        times = self.calendar.comparable(index, name)
         ahead = times[np.asarray(times > self.times[-1])]
         return replace(self, calendar=self.calendar.learned(self.times[-1:], ahead, is_dense=True))
 

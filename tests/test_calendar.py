@@ -261,6 +261,18 @@ def test_trading_days_with_holidays_are_one_series(seed, zone):
         np.testing.assert_array_equal(inside, counted.predict(fh=np.arange(-34, -4)))
 
 
+def test_rows_of_X_tell_the_trading_days_to_come():
+    index = trading_days(70, seed=1)
+    by_date, by_number = numbered(index)
+    X, X_counted = by_date.rename("x").to_frame(), by_number.rename("x").to_frame()
+    asked = {**QUICK, "exog_lags": 0}
+    dated = ALMElmanForecaster(**asked).fit(by_date[:45], X[:45])
+    counted = ALMElmanForecaster(**asked).fit(by_number[:45], X_counted[:45])
+    found = dated.predict(fh=np.arange(1, 21), X=X[45:65])
+    pd.testing.assert_index_equal(found.index, index[45:65], check_names=False)
+    np.testing.assert_array_equal(found, counted.predict(fh=np.arange(1, 21), X=X_counted[45:65]))
+
+
 def test_one_day_or_every_other_to_come_are_no_holidays():
     index = trading_days(60)
     forecaster = ALMElmanForecaster(**QUICK).fit(numbered(index)[0])

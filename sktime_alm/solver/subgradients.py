@@ -26,6 +26,8 @@ _AT_KINK = 1e-3
 _MAX_ROUNDS, _MAX_HALVINGS = 20, 12
 # the kinks with zeta >= 0 whose side is looked for by trying either
 _MAX_FLIPS = 12
+# the slopes that a step moves: many times the weights that they have to balance
+_MOST_MOVED = 300
 
 
 def certify_network(
@@ -153,9 +155,13 @@ class _Search:
         W, shape = self.parameters.W, self.parameters.hidden_layer.shape
         J = sensitivities_at(self.problem, W, self.slopes, self.P, index).reshape(-1, *shape)
         rows = self._measured(-self.states.zeta.flat[index][:, None, None] * J)
-        b = -rows @ self._measured(self._gradient()[None])[0]
-        zero = np.zeros(len(index))
-        return compiled.box_minimum(rows @ rows.T, b, self.least - slopes, 1.0 - slopes, zero)
+        # a unit near 0 at all times has kinks without number, and those that matter most suffice
+        most = np.argsort(-np.linalg.norm(rows, axis=1), kind="stable")[:_MOST_MOVED]
+        rows, here = rows[most], slopes[most]
+        b, zero = -rows @ self._measured(self._gradient()[None])[0], np.zeros(len(most))
+        change = np.zeros(len(index))
+        change[most] = compiled.box_minimum(rows @ rows.T, b, self.least - here, 1.0 - here, zero)
+        return change
 
     def _move(self, slopes: Array) -> None:
         self.slopes.flat[self.index] = np.clip(slopes, self.least, 1.0)

@@ -64,8 +64,8 @@ def models(windows: Windows) -> dict[str, Model]:
             name: model._replace(forecast=partial(model.forecast, windows=windows))
             for name, model in with_windows.items()
         },
-        f"{OURS}, each series": Model(ours, 16),
-        f"{OURS}, pretrained": Model(partial(ours, pretrained=True), 16),
+        f"{OURS}, each series": Model(ours, 24),
+        f"{OURS}, pretrained": Model(partial(ours, pretrained=True), 24),
     }
 
 

@@ -23,6 +23,7 @@ from volatility.compare import (
     walk_forward,
 )
 from volatility.data import FLOOR, Data, Panel, range_variance, weekly_variance
+from volatility.linear import past_means
 from volatility.ours import LEVELS
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "panel_volatility.py"
@@ -132,6 +133,18 @@ def test_coverage_is_the_share_within_the_central_intervals():
     data = Data(Panel(variances, variances), WINDOWS, 13, "weeks", "a grid")
     found = coverage(data, run)
     assert found.to_dict() == pytest.approx({"95%": 0.95, "90%": 0.9, "80%": 0.8})
+
+
+def test_daily_rows_have_their_weekday_and_the_gap_before_them_as_inputs():
+    panel = simulated(30)
+    days = pd.bdate_range("2024-01-01", periods=31).delete(3)
+    panel = Panel(*(frame.set_axis(days) for frame in panel))
+    with_days, without = (past_means(panel, (1,), calendar=known) for known in (True, False))
+    assert with_days.shape[2] == without.shape[2] + 5
+    # Tuesday, Wednesday, after which Thursday is closed, Friday, Monday
+    expected = [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 0, 1, np.log(2)], [0, 0, 0, 0, np.log(3)]]
+    np.testing.assert_allclose(with_days[1:5, 0, -5:], expected)
+    assert past_means(simulated(30), (1,)).shape == without.shape
 
 
 def test_a_weekly_variance_sums_the_squared_returns_of_its_days():

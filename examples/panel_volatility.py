@@ -11,7 +11,8 @@ in hindsight. Their weeks begin in 1993, before which one of them was hardly tra
 a price hardly moved counts as 1e-5, a volatility of .3 %.
 
 All models forecast one step ahead from an expanding window. A forecast knows the rows before its
-own and no others; a test replaces the future by noise. The last third of the rows is the test
+own and no others; a test replaces the future by noise. Regressions, trees and networks of days
+have the weekday and the gap before it as inputs, all but HAR and HAR in logs. The last third of the rows is the test
 period; whatever is chosen is chosen by ``--period development``, for which these rows do not
 exist: it forecasts the middle third.
 

@@ -12,9 +12,9 @@ a price hardly moved counts as 1e-5, a volatility of .3 %.
 
 All models forecast one step ahead from an expanding window. A forecast knows the rows before its
 own and no others; a test replaces the future by noise. Regressions, trees and networks of days
-have the weekday and the gap before it as inputs, all but HAR and HAR in logs. The last third of the rows is the test
-period; whatever is chosen is chosen by ``--period development``, for which these rows do not
-exist: it forecasts the middle third.
+have the weekday and the gap before it as inputs, all but HAR and HAR in logs. The last third of
+the rows is the test period; whatever is chosen is chosen by ``--period development``, for which
+these rows do not exist: it forecasts the middle third.
 
 QLIKE is the mean of v/f - log(v/f) - 1 for the variance v and its forecast f, MSE that of
 volatilities; relative ones are means over the series of the ratio to HAR in logs.

@@ -20,6 +20,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from sklearn.linear_model import LinearRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
@@ -59,7 +60,7 @@ def make_forecasters(seed: int) -> dict[str, BaseForecaster]:
         activation="elu",
         lags=12,
         exog_lags=0,
-        linear_skip=False,
+        skip_alpha=np.inf,
         alpha=20.0,
         random_state=seed,
     )

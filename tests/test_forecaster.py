@@ -25,7 +25,7 @@ from sktime_alm.solver.network import rollout
 from tests.conftest import record_training, with_network
 
 # the network alone, with a given penalty
-FAST = {"hidden_size": 3, "linear_skip": False, "alpha": 1.0, "max_iter": 4, "random_state": 0}
+FAST = {"hidden_size": 3, "skip_alpha": np.inf, "alpha": 1.0, "max_iter": 4, "random_state": 0}
 PAPER = ALMSettings()
 
 
@@ -352,7 +352,7 @@ Y_INF.iloc[3] = np.inf
         ({"max_iter": 0}, Y, X, ValueError, "max_iter must be at least 1"),
         ({"solver_options": {"tolerance": -1.0}}, Y, X, ValueError, "tolerance must be 0 or more"),
         ({"solver_options": 3}, Y, X, TypeError, "solver_options must be settings"),
-        ({"max_recurrence": -1.0}, Y, X, ValueError, "max_recurrence must be 0 or more"),
+        ({"solver_options": {"max_recurrence": -1.0}}, Y, X, ValueError, "max_recurrence must be"),
         ({"n_init": 0}, Y, X, ValueError, "n_init must be at least 1"),
         ({"verbose": "loud"}, Y, X, TypeError, "verbose must be an integer"),
         ({"callback": 3}, Y, X, TypeError, "callback must be callable"),
@@ -361,10 +361,16 @@ Y_INF.iloc[3] = np.inf
         ({}, Y_INF, X, ValueError, "y must be finite, found inf in column 'y0' at 2000-04"),
         ({}, Y * np.nan, X, ValueError, "y must be observed in some row"),
         ({"alpha": "best"}, Y, X, ValueError, r"alpha must be one of \['auto'\], found 'best'"),
-        ({"alpha": np.inf}, Y, X, ValueError, "alpha must be finite with linear_skip=False"),
+        ({"alpha": np.inf}, Y, X, ValueError, "alpha must be finite with skip_alpha=inf"),
         ({"skip_alpha": -1.0}, Y, X, ValueError, "skip_alpha must be 0 or more"),
-        ({"linear_skip": 1}, Y, X, TypeError, "linear_skip must be True or False"),
-        ({"ensemble": "max"}, Y, X, ValueError, "ensemble must be one of"),
+        ({"loss": "absolute"}, Y, X, ValueError, "loss must be one of"),
+        ({"calendar_inputs": 2}, Y, X, TypeError, "calendar_inputs must be True, False or None"),
+        ({"calendar_inputs": True}, Y, X, ValueError, "calendar_inputs must be False unless"),
+        ({"half_lives": 3}, Y, X, TypeError, "half_lives must be a sequence of numbers"),
+        ({"half_lives": [0]}, Y, X, ValueError, "half_lives must be above 0"),
+        ({"half_lives": [2, 2]}, Y, X, ValueError, "half_lives must not hold a number twice"),
+        ({"half_lives": "har"}, Y, X, ValueError, r"half_lives must be one of \['ladder'\]"),
+        ({"window_means": {"z": [3]}}, Y, X, ValueError, "window_means must name columns of X"),
         ({}, Y, X.where(X.max().max() > X, np.inf), ValueError, "X must be finite, found inf"),
         ({}, Y[:1], X[:1], ValueError, r"y must have at least lags \+ 2 = 3 rows, found 1"),
         ({"lags": 12}, Y[:13], None, ValueError, "at least lags . 2 = 14 rows, found 13"),
@@ -459,7 +465,7 @@ def test_the_safeguarded_method_ends_below_the_papers_on_volatility():
     y_train, X_train = y.iloc[1:-1], lagged.iloc[:-1]
     safeguarded, paper = (
         ALMElmanForecaster(
-            hidden_size=8, linear_skip=False, alpha=1.0, solver_options=options, random_state=0
+            hidden_size=8, skip_alpha=np.inf, alpha=1.0, solver_options=options, random_state=0
         ).fit(y_train, X_train)
         for options in (None, PAPER)
     )

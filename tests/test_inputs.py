@@ -300,7 +300,7 @@ def test_ForecastX_with_gaps_in_fh():
 def test_pipelines_read_no_X_that_is_not_needed(value):
     garbage = spoiled(35, value)
     target = TransformedTargetForecaster(
-        [("scale", TabularToSeriesAdaptor(StandardScaler())), ("net", har())]
+        [("scale", TabularToSeriesAdaptor(StandardScaler())), ("net", har(alpha=5.0))]
     )
     target.fit(Y[:34], X[:34])
     expected = target.predict(fh=[1, 2], X=X[34:])
@@ -308,9 +308,9 @@ def test_pipelines_read_no_X_that_is_not_needed(value):
     pd.testing.assert_frame_equal(target.predict(fh=[1]), expected[:1])
     if np.isinf(value):
         return  # scikit-learn's scaler refuses infinity before we see it
-    pipeline = ForecastingPipeline([("scale", TabularToSeriesAdaptor(StandardScaler())), har()])
+    pipeline = ForecastingPipeline([("scale", TabularToSeriesAdaptor(StandardScaler())), har(alpha=5.0)])
     pipeline.fit(Y[:34], X[:34])
-    expected = har().fit(Y[:34], X[:34]).predict(fh=[1, 2], X=X)
+    expected = har(alpha=5.0).fit(Y[:34], X[:34]).predict(fh=[1, 2], X=X)
     # the network scales for itself: scaling before it changes rounding only
     for exogenous in (X, garbage):
         found = pipeline.predict(fh=[1, 2], X=exogenous)

@@ -125,7 +125,7 @@ def test_a_network_is_at_no_less_penalty_than_its_regression():
 @pytest.mark.parametrize("linear_skip", [True, False])
 def test_the_path_of_penalties(linear_skip):
     y = threshold_autoregression(160)
-    options = {**QUICK, "linear_skip": linear_skip}
+    options = {**QUICK, "skip_alpha": "auto" if linear_skip else np.inf}
     forecaster = ALMElmanForecaster(**options).fit(y)
     path = forecaster.alpha_path_
     assert list(path) == ["alpha", "skip_alpha", "weight", "loss", "excess", "standard_error"]
@@ -281,7 +281,7 @@ def test_too_few_rows_for_a_network_leave_the_regression(n_rows, lags, fh):
     assert forecaster.alpha_ == np.inf
     assert np.isfinite(forecaster.skip_alpha_) and not forecaster.parameters_.A.any()
     assert forecaster.predict(fh=np.arange(1, 25)).notna().all()
-    paper = ALMElmanForecaster(lags=lags, linear_skip=False, **QUICK).fit(y, fh=fh)
+    paper = ALMElmanForecaster(lags=lags, **{**QUICK, "skip_alpha": np.inf}).fit(y, fh=fh)
     assert paper.alpha_ == 1.0 and np.isnan(paper.skip_alpha_)
 
 
@@ -341,7 +341,7 @@ def test_the_papers_network_has_no_linear_skip():
     # the paper's tau of 1.2 in rows of prior: 34 of them, 3 units, 2 inputs, 2 columns
     alpha = 1.2 * 34 / (3 * np.sqrt(2 * 2))
     forecaster = ALMElmanForecaster(
-        lags=0, linear_skip=False, alpha=alpha, solver_options=ALMSettings(), **options
+        lags=0, skip_alpha=np.inf, alpha=alpha, solver_options=ALMSettings(), **options
     )
     forecaster.fit(Y2[:34], X[:34])
     y, exogenous = Y2[:34].to_numpy(), X[:34].to_numpy()

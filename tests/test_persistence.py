@@ -20,7 +20,7 @@ LAYOUTS = [
     {},
     {"lags": 0},
     {"lags": [1, 4], "window_means": (2,), "exog_lags": [0, 3]},
-    {"lags": 2, "n_init": 3, "ensemble": "median"},
+    {"lags": 2, "n_init": 3},
 ]
 KINDS = ["pickle", "memory", "zip", "with rows"]
 
@@ -180,13 +180,13 @@ def test_clones_are_not_fitted_and_unfitted_forecasters_can_be_saved():
     assert unfitted.fit(Y).predict(fh=[1]).notna().all(axis=None)
 
 
-@pytest.mark.parametrize("linear_skip", [True, False])
+@pytest.mark.parametrize("skip_alpha", [0.1, np.inf])
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu"])
-def test_the_network_in_PyTorch_forecasts_alike(activation, linear_skip):
+def test_the_network_in_PyTorch_forecasts_alike(activation, skip_alpha):
     torch = pytest.importorskip("torch")
     arguments = {"lags": [1, 3], "window_means": (2,), "exog_lags": [0, 1]}
     forecaster = ALMElmanForecaster(
-        activation=activation, linear_skip=linear_skip, **arguments, **NETWORK
+        activation=activation, **arguments, **{**NETWORK, "skip_alpha": skip_alpha}
     ).fit(Y2[:34], X[:34])
     assert forecaster.parameters_.A.any() and forecaster.parameters_.W.any()
     module = forecaster.to_torch()

@@ -10,7 +10,7 @@ QUICK = {"hidden_size": 2, "max_iter": 2, "random_state": 0}
 MORE = [
     ALMElmanForecaster(),
     ALMElmanForecaster(alpha=np.inf, lags=0, window_means=(1, 2), exog_lags=None),
-    ALMElmanForecaster(activation="tanh", exog_lags=None, n_init=2, ensemble="mean", **QUICK),
+    ALMElmanForecaster(activation="tanh", exog_lags=None, n_init=2, **QUICK),
     ALMElmanForecaster(lags=3, window_means={"y": (2,)}, alpha=0.5, skip_alpha="auto", **QUICK),
 ]
 

@@ -19,10 +19,10 @@ Y_MISSING.iloc[[20, 41, 42, 50], 0] = np.nan
 CASES = {
     "plain": (Y, {}),
     "missing": (Y_MISSING, {"lags": 2}),
-    "ensemble": (Y, {"n_init": 3, "ensemble": "median", "lags": [1, 4], "exog_lags": [0, 2]}),
+    "ensemble": (Y, {"n_init": 3, "lags": [1, 4], "exog_lags": [0, 2]}),
     "gaps": (Y.drop(Y.index[[15, 45, 46, 55]]), {"lags": 3, "window_means": (2,)}),
     "no lags": (Y.drop(Y.index[[45]]), {"lags": 0}),
-    "no skip": (Y, {"linear_skip": False, "skip_alpha": "auto", "window_means": (1, 3), "lags": 0}),
+    "no skip": (Y, {"skip_alpha": np.inf, "window_means": (1, 3), "lags": 0}),
 }
 
 

@@ -59,7 +59,7 @@ def make_forecasters(seed: int) -> dict[str, BaseForecaster]:
         activation="elu",
         lags=12,
         exog_lags=0,
-        linear_skip=False,
+        skip_alpha=np.inf,
         alpha=20.0,
         random_state=seed,
     )

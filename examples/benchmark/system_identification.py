@@ -43,7 +43,7 @@ from identification_models import ARX, GRU, Elman, JaxSysid, errors
 from journal import append_run, read_runs, task_of
 from timing import output_folder
 
-_ELMAN = {"hidden_size": 8, "lags": 0, "exog_lags": [0], "n_init": 5, "ensemble": "mean"}
+_ELMAN = {"hidden_size": 8, "lags": 0, "exog_lags": [0], "n_init": 5}
 _LAGGED = {"hidden_size": 8, "lags": 3, "exog_lags": [0, 1, 2, 3], "horizon": 50}
 _SYSID = {"n_states": 4, "width": 8, "epochs": 1_000}
 

@@ -20,6 +20,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from sklearn.linear_model import LinearRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
@@ -34,12 +35,13 @@ from tqdm.auto import tqdm
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.datasets import load_sp500_volatility
-from sktime_alm.plotting import plot_convergence, plot_forecast
+from sktime_alm.plotting import plot_forecast
 
 # the default of sktime 1.3, early: sktime 1.2 announces it at every clone, past all filters
 BaseForecaster._config["remember_data"] = False
 
-OURS = "Elman network (ALM)"
+DEFAULTS, CHOSEN = "Elman network, defaults", "Elman network, settings chosen"
+RIVALS = ["AR(1) with X, OLS", "AR(12) with X, ridge"]
 
 
 class ExpandingWindowWithProgress(ExpandingWindowSplitter):
@@ -67,8 +69,8 @@ def make_forecasters(seed: int) -> dict[str, BaseForecaster]:
         "random walk": NaiveForecaster(strategy="last"),
         "AR(1) with X, OLS": DirectReductionForecaster(LinearRegression(), window_length=1),
         "AR(12) with X, ridge": DirectReductionForecaster(ridge, window_length=12),
-        "Elman network, defaults": har,
-        OURS: elman,
+        DEFAULTS: har,
+        CHOSEN: elman,
     }
 
 
@@ -78,7 +80,7 @@ def cross_validate(
     """One row of scores, forecasts and fitted model for each of the last months."""
     window = {"initial_window": len(y) - months, "step_length": 1, "fh": [1]}
     cv = ExpandingWindowWithProgress(**window)
-    cv.description = f"{name:24s}"
+    cv.description = f"{name:31s}"
     return evaluate(
         forecaster,
         cv,
@@ -93,18 +95,35 @@ def cross_validate(
     )
 
 
-def draw(y: pd.Series, results: dict[str, pd.DataFrame], months: int, path: Path) -> None:
-    """Forecasts against actual values, and the convergence of the last fit."""
-    forecasts = {
-        name: pd.concat(list(results[name]["y_pred"])) for name in (OURS, "AR(1) with X, OLS")
-    }
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(10, 8), height_ratios=[3, 2])
-    plot_forecast(y.iloc[-months:], forecasts, ax=top)
-    top.set(title="S&P 500, log realized volatility: one month ahead", ylabel="log volatility")
-    plot_convergence(results[OURS]["fitted_forecaster"].iloc[-1], ax=bottom)
-    bottom.set_title("Convergence of the last fit")
+def intervals(result: pd.DataFrame, X: pd.DataFrame, coverage: float) -> pd.DataFrame:
+    """The interval of each month, by the model that was fitted for it."""
+    months = zip(result["fitted_forecaster"], result["y_pred"], strict=True)
+    return pd.concat(
+        [
+            forecaster.predict_interval(fh=[1], X=X.loc[forecast.index], coverage=coverage)
+            for forecaster, forecast in months
+        ]
+    )
+
+
+def draw(y: pd.Series, forecasts: dict[str, pd.Series], interval: pd.DataFrame, path: Path) -> None:
+    """Forecasts with intervals over actual values, and where the errors differ from a rival's."""
+    squares = (pd.DataFrame(forecasts).sub(y, axis=0) ** 2).loc[interval.index]
+    rival = squares[RIVALS].mean().idxmin()
+    gains = -squares.drop(columns=["random walk", rival]).sub(squares[rival], axis=0).cumsum()
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(10, 7), height_ratios=[3, 2])
+    plot_forecast(y[interval.index], {DEFAULTS: forecasts[DEFAULTS]}, interval, ax=top)
+    top.set(title="S&P 500, one month ahead, with intervals of 90 %", ylabel="log volatility")
+    for name, gain in gains.items():
+        bottom.plot(gain.index.to_timestamp(), gain, label=name)
+    bottom.axhline(0.0, color="0.6", linewidth=1.0)
+    bottom.set(
+        title=f"Squared error saved since the first month, beside {rival}: a rising line gains",
+        ylabel="cumulated",
+    )
+    bottom.legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -142,9 +161,16 @@ def main() -> None:
     )
     print(table.to_string(float_format="{:.4f}".format))
 
-    last_fit = results[OURS]["fitted_forecaster"].iloc[-1].result_
+    last_fit = results[CHOSEN]["fitted_forecaster"].iloc[-1].result_
     print(f"\nLast fit of the network: {last_fit.status}\n{last_fit.certificate}")
-    draw(y, results, arguments.months, arguments.output)
+    interval = intervals(results[DEFAULTS], X, coverage=0.9)
+    low, high = interval.to_numpy().T
+    actual = y[interval.index]
+    print(
+        f"\nIntervals of 90 % held {((low <= actual) & (actual <= high)).mean():.0%} of the months."
+    )
+    forecasts = {name: pd.concat(list(result["y_pred"])) for name, result in results.items()}
+    draw(y, forecasts, interval, arguments.output)
     print(f"\nPicture: {arguments.output.resolve()}")
     print(f"Done in {time.perf_counter() - began:.0f} s.")
 

@@ -56,7 +56,7 @@ def ours() -> dict[str, Model]:
     def elman(**arguments: object) -> ALMElmanForecaster:
         return ALMElmanForecaster(random_state=0, **arguments)
 
-    without_skip = {"hidden_size": 4, "activation": "elu", "linear_skip": False, "alpha": 30.0}
+    without_skip = {"hidden_size": 4, "activation": "elu", "skip_alpha": np.inf, "alpha": 30.0}
     return {
         "Elman (ALM)": Model(lambda data: elman(lags=max(data.windows))),
         "Elman (ALM), HAR inputs": Model(lambda data: elman(lags=0, window_means=data.windows)),

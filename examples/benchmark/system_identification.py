@@ -52,7 +52,7 @@ CANDIDATES: dict[str, tuple[type, list[dict]]] = {
     "Elman (ALM)": (
         Elman,
         [
-            _ELMAN | {"activation": activation, "max_recurrence": bound}
+            _ELMAN | {"activation": activation, "solver_options": {"max_recurrence": bound}}
             for activation in ("elu", "tanh")
             for bound in (0.98, 0.999)
         ],

@@ -47,3 +47,8 @@ def test_how_a_forecast_is_made_names_what_is_in_its_file(name, text, path):
         found = getattr(found, part)
     # defined there, and not merely imported
     assert found.__module__ == module
+
+
+def test_the_readme_is_short():
+    text = README.read_text()
+    assert len(text.splitlines()) <= 90 and len(text.split()) <= 600

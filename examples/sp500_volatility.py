@@ -36,7 +36,6 @@ from tqdm.auto import tqdm
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.datasets import load_sp500_volatility
-from sktime_alm.plotting import plot_forecast
 
 # the default of sktime 1.3, early: sktime 1.2 announces it at every clone, past all filters
 BaseForecaster._config["remember_data"] = False
@@ -113,10 +112,14 @@ def draw(y: pd.Series, forecasts: dict[str, pd.Series], interval: pd.DataFrame, 
     rival = squares[RIVALS].mean().idxmin()
     gains = -squares.drop(columns=["random walk", rival]).sub(squares[rival], axis=0).cumsum()
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(10, 7), height_ratios=[3, 2])
-    plot_forecast(y[interval.index], {DEFAULTS: forecasts[DEFAULTS]}, interval, ax=top)
+    times = interval.index.to_timestamp()
+    top.plot(times, y[interval.index], color="0.6", label="actual")
+    top.plot(times, forecasts[DEFAULTS], label=DEFAULTS)
+    top.fill_between(times, *interval.to_numpy().T, color="C0", alpha=0.2, label="90 % interval")
+    top.legend()
     top.set(title="S&P 500, one month ahead, with intervals of 90 %", ylabel="log volatility")
     for name, gain in gains.items():
-        bottom.plot(gain.index.to_timestamp(), gain, label=name)
+        bottom.plot(times, gain, label=name)
     bottom.axhline(0.0, color="0.6", linewidth=1.0)
     bottom.set(
         title=f"Squared error saved since the first month, beside {rival}: a rising line gains",

@@ -1,6 +1,7 @@
 """The import order, read from the source: a module imports only what stands above it."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,17 @@ def test_packages_of_few_functions_are_imported_on_use(package):
         top_level = ast.parse(MODULES[name].read_text()).body
         imports = [node for node in top_level if isinstance(node, (ast.Import, ast.ImportFrom))]
         assert not any(ast.unparse(node).split()[1].split(".")[0] == package for node in imports)
+
+
+def test_every_module_is_on_the_map_and_nothing_else():
+    """The map is the table of CONTRIBUTING.md."""
+    contributing = (ROOT.parent / "CONTRIBUTING.md").read_text()
+    places = re.findall(r"^\| (`.*?) \|", contributing, re.MULTILINE)
+    named = {Path(name).name for place in places for name in re.findall(r"`([\w/]+\.py)`", place)}
+    modules = {path.name for path in ROOT.rglob("*.py")} - {"__init__.py"}
+    assert named == modules
+
+
+def test_the_version_is_said_alike():
+    citation = (ROOT.parent / "CITATION.cff").read_text()
+    assert f"version: {sktime_alm.__version__}\n" in citation

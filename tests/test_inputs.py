@@ -308,7 +308,9 @@ def test_pipelines_read_no_X_that_is_not_needed(value):
     pd.testing.assert_frame_equal(target.predict(fh=[1]), expected[:1])
     if np.isinf(value):
         return  # scikit-learn's scaler refuses infinity before we see it
-    pipeline = ForecastingPipeline([("scale", TabularToSeriesAdaptor(StandardScaler())), har(alpha=5.0)])
+    pipeline = ForecastingPipeline(
+        [("scale", TabularToSeriesAdaptor(StandardScaler())), har(alpha=5.0)]
+    )
     pipeline.fit(Y[:34], X[:34])
     expected = har(alpha=5.0).fit(Y[:34], X[:34]).predict(fh=[1, 2], X=X)
     # the network scales for itself: scaling before it changes rounding only

@@ -75,7 +75,7 @@ class ByHand:
         pairs = zip(self.starts, ends, strict=True)
         return np.concatenate([np.arange(a + self.lags, b) for a, b in pairs if a + self.lags < b])
 
-    def objective(self, alpha, skip_alpha=None):
+    def objective(self, alpha, skip_alpha):
         """The mean over the observed rows, and the penalties of Table 2, in rows of prior."""
         p, rows = self.p, self.full()
         r, n, m = len(p.b), p.V.shape[1], len(p.c)
@@ -94,7 +94,7 @@ class ByHand:
         penalty = alpha * (
             norms[0] / (r * m) + norms[1] / r**2 + norms[2] / (r * n) + norms[3] / r
         ) + 1e-8 * np.sum(u[rows] ** 2)
-        if skip_alpha is None:
+        if skip_alpha == np.inf:
             return loss + penalty + alpha * np.sum(p.c**2) / m
         return loss + penalty + skip_alpha * np.sum(p.D**2) / len(errors)
 
@@ -114,7 +114,7 @@ def test_rows_with_missing_y_carry_no_loss_and_the_state_runs_on(columns, option
     y = with_holes(Y2[:34], HOLES, columns)
     forecaster = ALMElmanForecaster(lags=2, **options).fit(y, X[:34])
     by_hand = ByHand(forecaster, y, X[:34])
-    objective = by_hand.objective(options["alpha"], options.get("skip_alpha"))
+    objective = by_hand.objective(options["alpha"], options["skip_alpha"])
     assert forecaster.objective_ == pytest.approx(objective, rel=1e-10)
     v = (X[34:].to_numpy() - X[:34].to_numpy().mean(axis=0)) / X[:34].to_numpy().std(axis=0)
     # the last row is missing: the value before it stands in for it
@@ -163,7 +163,9 @@ def test_an_update_trains_on_observed_rows_alone():
     forecaster = ALMElmanForecaster(lags=2, **SKIP).fit(y[:30], X[:30])
     forecaster.update(y[30:], X[30:36], update_params=True)
     by_hand = ByHand(forecaster, y, X[:36])
-    assert forecaster.objective_ == pytest.approx(by_hand.objective(0.01, 0.1), rel=1e-10)
+    assert forecaster.objective_ == pytest.approx(
+        by_hand.objective(SKIP["alpha"], SKIP["skip_alpha"]), rel=1e-10
+    )
 
 
 @pytest.mark.parametrize("method", ["bootstrap", "conformal"])
@@ -217,7 +219,9 @@ def test_after_a_gap_in_time_the_series_begins_anew(kind):
         forecaster = ALMElmanForecaster(lags=2, **SKIP).fit(y, exogenous)
     assert forecaster._history.starts == PIECES
     by_hand = ByHand(forecaster, y, exogenous, starts=PIECES)
-    assert forecaster.objective_ == pytest.approx(by_hand.objective(0.01, 0.1), rel=1e-10)
+    assert forecaster.objective_ == pytest.approx(
+        by_hand.objective(SKIP["alpha"], SKIP["skip_alpha"]), rel=1e-10
+    )
     step = index[1] - index[0] if frequency is None else pd.tseries.frequencies.to_offset(frequency)
     times = [index[-1] + step]
     for _ in range(2):
@@ -320,7 +324,9 @@ def test_an_update_with_training_over_a_gap():
         forecaster.update(y[45:], exogenous[45:], update_params=True)
     seen, rows = (pd.concat([data[:40], data[45:]]) for data in (y, exogenous))
     by_hand = ByHand(forecaster, seen, rows, starts=(0, 40))
-    assert forecaster.objective_ == pytest.approx(by_hand.objective(0.01, 0.1), rel=1e-10)
+    assert forecaster.objective_ == pytest.approx(
+        by_hand.objective(SKIP["alpha"], SKIP["skip_alpha"]), rel=1e-10
+    )
 
 
 def test_missing_X_is_refused_by_name_with_a_way_out():

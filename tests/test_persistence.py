@@ -123,7 +123,7 @@ def test_a_loaded_forecaster_remembers_the_last_value_before_missing_ones():
 def test_a_file_is_hardly_larger_than_the_weights_and_the_errors(tmp_path):
     y, exogenous = make_data(T=2000, n=5)
     options = {"hidden_size": 64, "alpha": 0.1, "skip_alpha": 0.1, "max_iter": 2}
-    forecaster = ALMElmanForecaster(random_state=0, n_init=2, **options).fit(y, exogenous)
+    forecaster = ALMElmanForecaster(random_state=0, **options).fit(y, exogenous)
     weights = sum(array.nbytes for array in forecaster.parameters_.arrays())
     errors = 2 * forecaster._fitted.errors.one_step.nbytes
     _, in_memory = forecaster.save()

@@ -9,14 +9,14 @@ from sktime_alm import ALMElmanForecaster
 N_QUICK, N_ALL = 100, 1000
 
 
-def bounds_by_hand(y):
-    """Three times the range of y beyond its least and largest values."""
+def bounds_by_hand(y, reach=3.0):
+    """So many times the range of y beyond its least and largest values."""
     least, largest = np.nanmin(y, axis=0), np.nanmax(y, axis=0)
-    return least - 3.0 * (largest - least), largest + 3.0 * (largest - least)
+    return least - reach * (largest - least), largest + reach * (largest - least)
 
 
-def assert_within(values, y):
-    least, largest = bounds_by_hand(y)
+def assert_within(values, y, reach=3.0):
+    least, largest = bounds_by_hand(y, reach)
     slack = 1e-9 * (np.abs(least) + np.abs(largest) + 1e-300)
     assert np.isfinite(values).all()
     assert (values >= least - slack).all() and (values <= largest + slack).all()
@@ -68,7 +68,8 @@ def test_a_long_run_on_wild_X_stays_within_bounds(skip_alpha, activation, lags):
     if skip_alpha < np.inf:
         assert np.isclose(forecasts.to_numpy()[:, None], bounds_by_hand(y)).any()
     quantiles = forecaster.predict_quantiles(fh=[1, 20, 200], X=wild, alpha=[0.01, 0.5, 0.99])
-    assert_within(quantiles.to_numpy(), y.to_numpy())
+    # what few rows do not rule out lies further out, by half of the width of these bounds
+    assert_within(quantiles.to_numpy(), y.to_numpy(), reach=6.5)
 
 
 def adversarial(seed, longest):

@@ -170,12 +170,12 @@ class History:
         is_zero = self.y == 0.0
         if not (self.y > 0.0).any(axis=0).all():
             raise ValueError("y must be above 0 in some row, found a column without such a value")
-        n_zeros = int(is_zero[first:].any(axis=1).sum())
-        if not n_zeros:
+        if not is_zero[first:].any():
             return None
+        # no numbers: Python shows a warning of one text once
         return (
-            f"y is 0 in {n_zeros} rows: there it counts as the smallest value above 0, since the "
-            "loss is one of logarithms. If nothing was traded, put NaN in, a missing value."
+            "y is 0 in some rows: there it counts as the smallest value above 0, since the loss is "
+            "one of logarithms. If nothing was traded, put NaN in, a missing value."
         )
 
     @property

@@ -169,7 +169,8 @@ def choose_alpha(
     Networks are averaged with the regression. Of the path the largest strength is taken whose loss
     is within one standard error, of the difference, of the smallest, and whose network has a
     weight, unless the best has none. That network is judged once more as it will forecast, trained
-    to the end: it keeps the weight that it earns then, and without any the regression is taken.
+    to the end: it keeps the weight that it earns then, and without any larger strengths have their
+    turn, up to the regression.
 
     Parameters
     ----------
@@ -223,14 +224,19 @@ def choose_alpha(
             break
         if strength < max(_WEAKEST * float(found[best].mean()), _LEAST_STRENGTH):
             break
-    chosen, candidates = _best(points, skip_alpha)
-    if chosen.weight > 0.0:
-        pairs = zip(before, chosen.networks, strict=True)
-        networks = [finish(kept, chosen.alpha, skip_alpha or 0.0, start) for kept, start in pairs]
-        point = _Point(chosen.alpha, 1.0, networks, networks, _losses_of(networks, origins, losses))
-        chosen = point if skip_alpha is None else _averaged(point, points[0], origins, losses)
-    if chosen.weight == 0.0:
-        chosen = points[0]
+    first, candidates = _best(points, skip_alpha)
+    chosen = points[0]
+    # where networks trained to the end fit too much at a strength, they may not at a larger one
+    for point in (point for point in reversed(points[: first + 1]) if point.weight > 0.0):
+        pairs = zip(before, point.networks, strict=True)
+        networks = [finish(kept, point.alpha, skip_alpha or 0.0, start) for kept, start in pairs]
+        judged = point._replace(weight=1.0, networks=networks, averages=networks)
+        judged = judged._replace(losses=_losses_of(networks, origins, losses))
+        if skip_alpha is not None:
+            judged = _averaged(judged, points[0], origins, losses)
+        if judged.weight > 0.0:
+            chosen = judged
+            break
     return Penalties(
         chosen.alpha,
         np.nan if skip_alpha is None else skip_alpha,
@@ -266,9 +272,7 @@ def _averaged(
     return at(weight) if weight > 0.0 else regression._replace(alpha=point.alpha)
 
 
-def _best(
-    points: Sequence[_Point], skip_alpha: float | None
-) -> tuple[_Point, tuple[Candidate, ...]]:
+def _best(points: Sequence[_Point], skip_alpha: float | None) -> tuple[int, tuple[Candidate, ...]]:
     """The choice among the points of the path, which goes from strong to weak, and how they did."""
     of_skip = np.nan if skip_alpha is None else skip_alpha
     candidates = _compared(
@@ -278,8 +282,8 @@ def _best(
     # a network that has earned its weight need not be better than the regression by an error again
     lowest = min(points, key=lambda point: np.concatenate(point.losses).mean())
     chosen = next(
-        point
-        for point, candidate in zip(points, candidates, strict=True)
+        k
+        for k, (point, candidate) in enumerate(zip(points, candidates, strict=True))
         if candidate.excess <= candidate.standard_error + _TIE
         and (point.weight > 0.0 or lowest.weight == 0.0)
     )

@@ -142,6 +142,7 @@ def test_a_problem_whose_file_is_not_there_says_so():
     assert not missing.is_available and PROBLEMS["macro"].is_available
 
 
+@pytest.mark.slow
 def test_benchopt_runs_it_and_the_report_prints_the_table(tmp_path):
     pytest.importorskip("benchopt")
     results = tmp_path / "results.parquet"
@@ -169,6 +170,7 @@ def test_benchopt_runs_it_and_the_report_prints_the_table(tmp_path):
     assert (tmp_path / "benchmark.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_how_fits_end_is_written_and_goes_on_where_it_stopped(tmp_path):
     printed = run("fits.py", "--quick", "--output", tmp_path)
     table = pd.read_csv(tmp_path / "fits.csv")

@@ -94,6 +94,7 @@ def test_records_are_read_from_files(tmp_path):
     assert load("F16", tmp_path) is None and load("Silverbox", None) is None
 
 
+@pytest.mark.slow
 def test_the_study_writes_its_table_and_resumes(tmp_path):
     command = [sys.executable, str(SCRIPT), "--quick", "--output", str(tmp_path)]
     printed = [

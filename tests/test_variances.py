@@ -1,0 +1,190 @@
+"""Variances by the gamma deviance: positive, right in the mean, the same in any unit."""
+
+import pickle
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sktime_alm import ALMElmanForecaster, mean_of_others
+from sktime_alm.level import _DECAY, _PRIOR, Level
+from sktime_alm.solver.datafits import QLIKE
+
+QUICK = {"loss": "qlike", "hidden_size": 3, "alpha": np.inf, "skip_alpha": 1.0, "random_state": 0}
+
+
+def make_variances(T=600, seed=0, index=None):
+    """Gamma noise on a variance whose logarithm is an autoregression, and a driver of it."""
+    rng = np.random.default_rng(seed)
+    x, z = rng.normal(size=T), np.zeros(T)
+    for t in range(1, T):
+        z[t] = 0.9 * z[t - 1] + 0.2 * x[t - 1] + 0.1 * rng.normal()
+    v = np.exp(z) * rng.gamma(2.0, 0.5, T)
+    index = pd.RangeIndex(T) if index is None else index
+    return pd.Series(v, index, name="v"), pd.DataFrame({"x": x}, index)
+
+
+def test_forecasts_are_positive_and_right_in_the_mean_at_all_horizons():
+    y, X = make_variances(3000)
+    past, new = y[:2000], y[2000:]
+    forecaster = ALMElmanForecaster(**QUICK).fit(past, X[:2000])
+    ratios = {1: [], 5: []}
+    for t in range(2000, 2990, 5):
+        found = forecaster.predict(fh=[1, 5], X=X[t : t + 5])
+        assert (found > 0.0).all()
+        for step in ratios:
+            ratios[step].append(y[t + step - 1] / found[t + step - 1])
+        forecaster.update(new[t - 2000 : t - 1995], X[t : t + 5], update_params=False)
+    for step, of_step in ratios.items():
+        error = np.std(of_step) / np.sqrt(len(of_step))
+        assert abs(np.mean(of_step) - 1.0) < 3.0 * error, step
+        assert error < 0.08
+
+
+def test_a_network_is_trained_and_used_where_the_logarithm_bends():
+    rng = np.random.default_rng(1)
+    z = np.zeros(800)
+    for t in range(1, 800):
+        z[t] = 0.3 - 0.8 * abs(z[t - 1]) + 0.3 * rng.normal()
+    y = pd.Series(np.exp(z) * rng.gamma(50.0, 0.02, 800))
+    options = {"loss": "qlike", "lags": 1, "random_state": 0}
+    network = ALMElmanForecaster(**options).fit(y[:600])
+    regression = ALMElmanForecaster(alpha=np.inf, **options).fit(y[:600])
+    assert np.isfinite(network.alpha_) and network.certificate_.residual < 1e-3
+    losses = []
+    for model in (network, regression):
+        model.update(y[600:], update_params=False)
+        ratio = y[600:] / model.predict(fh=np.arange(-199, 1))
+        losses.append((ratio - np.log(ratio) - 1.0).mean())
+    assert losses[0] < 0.9 * losses[1]
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e6])
+def test_units_of_y_go_through(unit):
+    y, X = make_variances(200)
+    ours = ALMElmanForecaster(**QUICK).fit(y, X)
+    scaled = ALMElmanForecaster(**QUICK).fit(unit * y, X)
+    for step in ([1], [1, 2, 3]):
+        future = X[:3].set_axis([200, 201, 202])
+        np.testing.assert_allclose(
+            scaled.predict(fh=step, X=future), unit * ours.predict(fh=step, X=future), rtol=1e-8
+        )
+    np.testing.assert_allclose(
+        scaled.predict_quantiles(fh=[1], alpha=[0.1, 0.9]),
+        unit * ours.predict_quantiles(fh=[1], alpha=[0.1, 0.9]),
+        rtol=1e-8,
+    )
+
+
+def test_zeros_are_said_once_and_negative_values_refused_by_name():
+    y, _ = make_variances(120)
+    y[[7, 60]] = 0.0
+    with pytest.warns(UserWarning, match="y is 0 in some rows: there it counts as the smallest"):
+        forecaster = ALMElmanForecaster(**QUICK).fit(y)
+    assert (forecaster.predict(fh=np.arange(-100, 3)) > 0.0).all()
+    forecaster.update(pd.Series([0.0], [120]), update_params=False)
+    before = forecaster.predict(fh=[1])
+    assert 0.0 < before.iloc[0] < np.inf
+    with pytest.raises(ValueError, match="y must not be below 0.*found -1 at 121"):
+        forecaster.update(pd.Series([-1.0], [121]), update_params=False)
+    pd.testing.assert_series_equal(forecaster.predict(fh=[1]), before)
+    with pytest.raises(ValueError, match="y must not be below 0"):
+        ALMElmanForecaster(**QUICK).fit(-y)
+    with pytest.raises(ValueError, match="y must be above 0 in some row"):
+        ALMElmanForecaster(**QUICK).fit(0.0 * y)
+
+
+@pytest.mark.parametrize("update_params", [False, True])
+def test_updates_files_and_quantiles(update_params):
+    days = pd.bdate_range("2020-01-01", periods=260)
+    y, X = make_variances(260, index=days)
+    forecaster = ALMElmanForecaster(**QUICK).fit(y[:250], X[:250])
+    forecaster.update(y[250:], X[250:], update_params=update_params)
+    loaded = pickle.loads(pickle.dumps(forecaster))
+    found = forecaster.predict(fh=[1])
+    pd.testing.assert_series_equal(loaded.predict(fh=[1]), found)
+    bounds = forecaster.predict_interval(fh=[1], coverage=0.9).to_numpy()[0]
+    assert 0.0 < bounds[0] < found.iloc[0] < bounds[1]
+    # the features of the calendar, and X of the row before, need nothing to be passed
+    layout = forecaster._fitted.model.layout
+    assert layout.half_lives == (1, 2, 5, 12, 30, 80) and layout.n_exogenous == 1 + 5
+    assert {term.first for term in layout.terms if term.column == 0} == {1}
+
+
+def test_the_level_follows_the_ratios_of_later_rows():
+    level = Level(np.array([1.1]), np.zeros(1), np.zeros(1))
+    ratios = np.array([2.2, 1.1, 0.55, np.nan, 3.3])
+    found = level.followed(ratios[:, None]).factor
+    q, age = ratios / 1.1, np.arange(4, -1, -1)
+    weights = np.where(np.isnan(q), 0.0, _DECAY**age)
+    expected = 1.1 * (_PRIOR + np.nansum(weights * q)) / (_PRIOR + weights.sum())
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_level_that_moved_is_followed_and_no_more_than_slowly():
+    y, X = make_variances(900)
+    forecaster = ALMElmanForecaster(lags=0, exog_lags=0, **QUICK).fit(y[:600], X[:600])
+    before = forecaster._fitted.level.factor
+    forecaster.update(2.0 * y[600:], X[600:], update_params=False)
+    assert 1.05 < forecaster._fitted.level.factor / before < 2.0
+
+
+def test_series_of_a_panel_are_forecast_in_their_own_units():
+    series = {k: make_variances(150, seed=k)[0].to_frame() * 10.0**k for k in range(4)}
+    panel = pd.concat(series, names=["series", "time"])
+    X = mean_of_others(np.log(panel))
+    forecaster = ALMElmanForecaster(**QUICK).pretrain(panel, X)
+    for k, of_series in series.items():
+        single = forecaster.clone().fit(of_series, X.loc[k])
+        ratio = of_series["v"] / single.predict(fh=np.arange(-140, 1))["v"]
+        assert 0.9 < ratio.mean() < 1.1
+    # a series that the panel did not hold, of few rows
+    new = 1e-3 * make_variances(12, seed=9)[0]
+    fitted = forecaster.clone().fit(new.to_frame(), X.loc[0][:12])
+    assert 0.0 < fitted.predict(fh=[1]).iloc[0, 0] < 1e-1
+
+
+@dataclass(frozen=True)
+class Expectile:
+    """Errors above 0 cost three times those below: a loss of one's own."""
+
+    is_log: ClassVar[bool] = False
+
+    def in_units(self, scale):
+        return self
+
+    def _weight(self, Y, outputs):
+        return np.where(outputs < Y, 1.5, 0.5)
+
+    def value(self, Y, outputs):
+        return (self._weight(Y, outputs) * (Y - outputs) ** 2).sum(axis=1)
+
+    def derivative(self, Y, outputs):
+        return 2.0 * self._weight(Y, outputs) * (outputs - Y)
+
+    def curvature(self, Y, outputs):
+        return 2.0 * self._weight(Y, outputs)
+
+
+def test_a_loss_of_ones_own_is_an_object():
+    y, X = make_variances(300)
+    found, mean = (
+        ALMElmanForecaster(loss=loss, exog_lags=1, alpha=1.0, random_state=0).fit(y, X)
+        for loss in (Expectile(), "squared")
+    )
+    fitted, of_mean = (f.predict(fh=np.arange(-290, 1)) for f in (found, mean))
+    # the derivative in the unpenalised constant is 0
+    errors = (y[9:] - fitted).to_numpy()
+    assert abs(np.where(errors > 0.0, 1.5, 0.5) @ errors) < 0.05 * np.abs(errors).sum()
+    assert fitted.mean() > of_mean.mean() + 0.1 * y.std()
+
+
+def test_the_power_is_an_argument_of_the_loss():
+    y, _ = make_variances(400)
+    found = [
+        ALMElmanForecaster(**{**QUICK, "loss": QLIKE(power=p)}).fit(y).predict(fh=[1]).iloc[0]
+        for p in (1.0, 0.5, 1e-6)
+    ]
+    assert len(set(found)) == 3 and max(found) < 1.2 * min(found)

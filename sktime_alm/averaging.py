@@ -14,9 +14,8 @@ from sktime_alm.solver._typing import Array
 # Losses that follow one another are alike: their mean is known as well as those of so many pieces
 # say, if these are longer than a shock lasts.
 _N_PIECES = 10
-# an average is held for better than the regression where its mean loss is less by more than so many
-# standard errors of the difference
-_CLEARLY = 1.25
+# a gain of fewer standard errors than the first is none, one of more than the second is sure
+_HARDLY, _CLEARLY = 1.0, 2.5
 # mean losses of standardised values that differ by less are the same
 _TIE = 1e-12
 
@@ -56,9 +55,9 @@ def earned_weight(none: Sequence[Array], half: Sequence[Array], full: Sequence[A
     The mean loss of the average is a parabola in the weight, for squared errors; other losses
     are followed by the parabola through the weights 0, 1/2 and 1. Of the minimisers of each
     origin the median is taken, lest one network that was trained badly count. It is multiplied by
-    max(0, 1 - (k standard errors / gain)^4), where the gain is what the average has less of a
-    loss than the regression: what cannot be told from the regression is the regression. (A square
-    would be the factor of James and Stein, which takes more of what is clear.)
+    a factor that rises from 0 to 1 as what the average gains on the regression rises from one to
+    two and a half of its standard errors: what cannot be told from the regression is the
+    regression, and nothing is taken of what is clear.
 
     Parameters
     ----------
@@ -92,8 +91,9 @@ def _lowest(none: float, half: float, full: float) -> float:
 
 
 def _evidence(gains: Array) -> float:
-    """How sure it is that the mean gain is above 0, from 0 up to 1."""
+    """How sure it is that the mean gain is above 0, from 0 to 1."""
     gain = float(gains.mean())
     if gain <= _TIE:
         return 0.0
-    return max(1.0 - (_CLEARLY * standard_error(gains) / gain) ** 4, 0.0)
+    n_errors = gain / max(standard_error(gains), _TIE)
+    return float(np.clip((n_errors - _HARDLY) / (_CLEARLY - _HARDLY), 0.0, 1.0))

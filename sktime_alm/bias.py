@@ -14,6 +14,8 @@ from sktime_alm.solver.network import rollout
 # what of the bias is taken off is the most that leaves no root outside of the unit circle
 # the bias depends on the weights: it is found anew, of those corrected, so many times
 _N_ROUNDS = 5
+# a recursion of more values before is not corrected
+_MOST_ROOTS = 60
 _SHARES = np.linspace(1.0, 0.0, 21)
 
 
@@ -53,6 +55,9 @@ def bias_of_skip(
     m, r = rows.targets.shape[1], network.hidden_size
     of_y = slice(r, r + layout.n_from_y(m))
     bias = np.zeros_like(network.readout)
+    if layout.memory * m > _MOST_ROOTS:
+        # a few rows say nothing about the roots of a long memory, which take long to find
+        return bias
     answers = _answers(layout, sigma, network.readout[:, of_y], rows)
     limit = max(1.0, _radius(answers))
     for _ in range(_N_ROUNDS):

@@ -140,34 +140,41 @@ class Estimator:
             Number of rows that it was fitted to.
         """
         self._check(series)
-        y_scaler, X_scaler = scalers = self._scalers(series)
+        scalers = self._scalers(series)
         rows = self._rows(series, scalers)
-        if previous is None:
-            penalties = self._choose_penalties(rows, steps, progress)
-            trained = self._train(rows, penalties, progress)
-        else:
-            penalties = previous.penalties
-            initial = self._in_units(previous.model, y_scaler, X_scaler)
-            continued = self._continued(self.is_brief(n_before, len(series.y)))
-            trained = continued._train(rows, penalties, progress, initial)
-        if previous is None:
-            errors = self._errors(rows, trained, penalties, progress)
-            return self._fitted(series, trained, penalties, errors, scalers)
+        if previous is not None:
+            return self._trained_on(series, rows, scalers, progress, previous, n_before)
+        penalties = self._choose_penalties(rows, steps, progress)
+        trained = self._train(rows, penalties, progress)
+        errors = self._errors(rows, trained, penalties, progress)
+        return self._fitted(series, rows, trained, penalties, errors, scalers)
+
+    def _trained_on(
+        self,
+        series: Series,
+        rows: Rows,
+        scalers: tuple[Standardizer, Standardizer],
+        progress: Progress,
+        previous: Fitted,
+        n_before: int,
+    ) -> Fitted:
+        """Trained on from what was fitted to the first rows, with its penalties."""
+        penalties, is_brief = previous.penalties, self.is_brief(n_before, len(series.y))
+        initial = self._in_units(previous.model, *scalers)
+        trained = self._continued(is_brief)._train(rows, penalties, progress, initial)
         errors = self._training_errors(rows, trained.networks, penalties)
         if previous.errors.is_validated:
             # those of the models that chose the penalties serve on where these are kept
-            validated = previous.errors.in_units(previous.model.y_scaler, y_scaler)
+            validated = previous.errors.in_units(previous.model.y_scaler, scalers[0])
             errors = replace(validated, posterior=errors.posterior)
         if self.interval_method == "conformal":
-            calibrated = previous.errors.by_step and self.is_brief(n_before, len(series.y))
             errors = (
-                _extended(errors, previous, series, n_before, y_scaler)
-                if calibrated
+                _extended(errors, previous, series, n_before, scalers[0])
+                if previous.errors.by_step and is_brief
                 else self._calibrated(errors, rows, penalties, progress)
             )
-        followed = previous.advanced(series, n_before)
-        fitted = self._fitted(series, trained, penalties, errors, scalers)
-        return fitted.carried_on(followed)
+        fitted = self._fitted(series, rows, trained, penalties, errors, scalers)
+        return fitted.carried_on(previous.advanced(series, n_before))
 
     @property
     def _validation(self) -> Validation:
@@ -219,14 +226,14 @@ class Estimator:
             # the networks have seen none of these rows
             model = Origin(~everywhere, everywhere), trained.networks[0]
             found = self._validation.backtest(rows, [model], MAX_STEPS)
-            by_step = _calibrated(*found, errors.scale)
+            by_step = _by_step(*found, errors.scale)
             # a short series makes do with the errors of the panel, one step ahead
             errors = replace(errors, by_step=by_step or (errors.one_step,))
         own = tuple(
             own_readout(network, self.sigma, rows, pretrained.prior) for network in trained.networks
         )
         trained = trained._replace(networks=own)
-        fitted = self._fitted(series, trained, pretrained.penalties, errors, scalers)
+        fitted = self._fitted(series, rows, trained, pretrained.penalties, errors, scalers)
         return (
             fitted if previous is None else fitted.carried_on(previous.advanced(series, n_before))
         )
@@ -241,6 +248,7 @@ class Estimator:
     def _fitted(
         self,
         series: Series,
+        rows: Rows,
         trained: Trained,
         penalties: Penalties,
         errors: Errors,
@@ -248,11 +256,11 @@ class Estimator:
     ) -> Fitted:
         y_scaler, X_scaler = scalers
         spread = np.full(series.y.shape[1], np.nan)
-        rows = self._rows(series, scalers)
-        if len(trained.networks) > 1 and len(rows.inputs):
-            spread = combined_spread(
-                [self._validation.outputs(network, rows)[0] for network in trained.networks]
-            )
+        outputs: list[Array] = []
+        if len(rows.inputs) and (self.loss.is_log or len(trained.networks) > 1):
+            outputs = [self._validation.outputs(network, rows)[0] for network in trained.networks]
+        if len(outputs) > 1:
+            spread = combined_spread(outputs)
         extent = extent_of(y_scaler.transform(series.y))
         model = Model(
             self.layout,
@@ -264,7 +272,6 @@ class Estimator:
         )
         level = None
         if self.loss.is_log and rows.is_observed.any():
-            outputs = [self._validation.outputs(network, rows)[0] for network in trained.networks]
             seen = rows.is_observed
             level = Level.of(rows.targets[seen], model.combined(outputs)[seen], y_scaler.scale)
         # intervals do not depend on how often they are asked for: their seed is drawn here
@@ -524,7 +531,7 @@ class Estimator:
                 "calibrate on, after those that it trains on"
             )
         scale = Scale.fit(forecasts[0], found[0])
-        return replace(errors, scale=scale, by_step=_calibrated(found, forecasts, scale))
+        return replace(errors, scale=scale, by_step=_by_step(found, forecasts, scale))
 
     def _training_errors(
         self, rows: Rows, networks: Sequence[ElmanParameters], penalties: Penalties
@@ -590,7 +597,7 @@ def _changed(
     return replace(settings, **{name: value for name, value in changes.items() if name in known})
 
 
-def _calibrated(
+def _by_step(
     errors: Sequence[Array], forecasts: Sequence[Array], scale: Scale
 ) -> tuple[Array, ...]:
     """Errors of the first steps in units of their scale, as long as there are enough of them."""

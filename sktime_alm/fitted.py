@@ -132,16 +132,17 @@ class Fitted:
         -------
         array of shape (n_rows + n_steps, m)
         """
-        values = self.model.y_scaler.inverse_transform(self._forecasts(series, rows, steps, X))
+        # the first step comes last, whether it was asked for or not
+        asked = np.append(steps, 1) if len(steps) else steps
+        values = self.model.y_scaler.inverse_transform(self._forecasts(series, rows, asked, X))
+        values, first = values[: len(rows) + len(steps)], values[-1]
         if self.level is None:
             return values
-        values *= self.level.factor
+        values, first = values * self.level.factor, first * self.level.factor
         is_later = steps > 1
         if is_later.any():
             # means of paths, as many times those one step ahead as they are in the simulation
             paths = self.paths(series, np.append(1, steps[is_later]), X).mean(axis=0)
-            first = self._forecasts(series, rows[:0], np.ones(1, dtype=int), X)
-            first = self.model.y_scaler.inverse_transform(first) * self.level.factor
             values[len(rows) :][is_later] = first * paths[1:] / paths[0]
         return values
 

@@ -17,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from sktime_alm.inputs import Rows
+from sktime_alm.intervals import with_changed_readout
 from sktime_alm.penalties import ValidationModel
 from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
@@ -102,7 +103,7 @@ def _shrunk(network: ElmanParameters, h: Array, rows: Rows, prior: float) -> Elm
     readout = linear_model(problem, 1).readout
     slopes, constant = readout[:, 1:-1] / spread, readout[:, -1]
     change = np.column_stack([slopes, constant - slopes @ mean])
-    return ElmanParameters.from_layers(network.hidden_layer, network.readout + change)
+    return with_changed_readout(network, change)
 
 
 def _loss(network: ElmanParameters, h: Array, rows: Rows) -> float:

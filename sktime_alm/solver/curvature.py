@@ -225,7 +225,7 @@ class _Sums:
 
     def hessian(self, inverse: Array, of_B: Array) -> Array:
         """The sums put together."""
-        problem, r, q = self.problem, *self.trial.hidden_layer.shape
+        r, q = self.trial.hidden_layer.shape
         n, H = r * q, self.products
         cross = np.matmul(inverse[:, :r], self.cross.reshape(r, r, n)).reshape(n, n)
         H += cross
@@ -233,12 +233,21 @@ class _Sums:
         ridge = (inverse * of_B) @ inverse.T
         for i in range(0, n, q):
             H[i : i + q, i : i + q] += ridge
-        of_readout = 2.0 * problem.regularization.of_readout(r, problem.n_skip)
-        for weights, mixed in zip(self.weights.T, self.mixed, strict=True):
-            gram = self.observed.T @ (weights[:, None] * self.observed)
-            gram.flat[:: len(gram) + 1] += of_readout
-            H -= mixed.T @ cho_solve(_factor(gram), mixed)
+        for factor, mixed in zip(self._readout_factors(), self.mixed, strict=True):
+            H -= mixed.T @ cho_solve(factor, mixed)
         return 0.5 * (H + H.T)
+
+    def _readout_factors(self) -> list[tuple[Array, bool]]:
+        """The factor of each output's readout system: one for all with the squared loss."""
+        problem, m = self.problem, self.weights.shape[1]
+        n_different = 1 if problem.is_squared else m
+        r, factors = len(self.trial.hidden_layer), []
+        for weights in self.weights.T[:n_different]:
+            gram = self.observed.T @ (weights[:, None] * self.observed)
+            of_readout = 2.0 * problem.regularization.of_readout(r, problem.n_skip)
+            gram.flat[:: len(gram) + 1] += of_readout
+            factors.append(_factor(gram))
+        return factors if n_different == m else factors * m
 
 
 def _factor(gram: Array) -> tuple[Array, bool]:

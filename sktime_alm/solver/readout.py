@@ -57,8 +57,8 @@ class _Newton:
             slope = float(np.vdot(gradient, step))
             if not -slope > _ROUNDING * best:
                 break
-            readout, before = self.search(readout, step, best, slope), best
-            best = self.objective(readout)
+            before = best
+            readout, best = self.search(readout, step, best, slope)
             if not best < before:
                 break
         return readout
@@ -85,12 +85,16 @@ class _Newton:
             step[output] = -solve_positive_definite(matrix, slope[:, None])[:, 0]
         return step
 
-    def search(self, readout: Array, step: Array, best: float, slope: float) -> Array:
-        """Along the step, halved until it brings its share; nowhere if nothing does."""
+    def search(self, readout: Array, step: Array, best: float, slope: float) -> tuple[Array, float]:
+        """Along the step, halved until it brings its share, and the objective there.
+
+        Nowhere if nothing does.
+        """
         length = 1.0
         for _ in range(_MAX_HALVINGS):
             moved = readout + length * step
-            if self.objective(moved) <= best + _ENOUGH * length * slope:
-                return moved
+            objective = self.objective(moved)
+            if objective <= best + _ENOUGH * length * slope:
+                return moved, objective
             length *= 0.5
-        return readout
+        return readout, best

@@ -4,12 +4,12 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sktime_alm import ALMElmanForecaster
 
-QUICK = {"alpha": np.inf, "skip_alpha": 0.1, "hidden_size": 2, "random_state": 0}
+QUICK = {"alpha": np.inf, "skip_alpha": 0.1, "hidden_size": 2, "max_iter": 2, "random_state": 0}
 N = 120
 VALUES = np.random.default_rng(0).normal(size=(N, 2)).cumsum(axis=0)
 
@@ -32,6 +32,7 @@ def histories(draw):
     return index, n_fit, [*cuts, N]
 
 
+@settings(max_examples=20)
 @given(histories(), st.sampled_from([{}, {"calendar_inputs": True, "exog_lags": 1}]))
 def test_fits_and_updates_in_pieces_end_at_the_same_times_and_forecasts(case, arguments):
     index, n_fit, cuts = case

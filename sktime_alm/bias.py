@@ -17,6 +17,8 @@ _N_ROUNDS = 5
 # a recursion of more values before is not corrected
 _MOST_ROOTS = 60
 _SHARES = np.linspace(1.0, 0.0, 21)
+# a reflection coefficient as near to 1 may be either side of it
+_ROUNDING = 1e-9
 
 
 def bias_of_skip(
@@ -65,8 +67,32 @@ def bias_of_skip(
         fits = _refitted(layout, sigma, corrected, rows, l2_readout, noise)
         bias[:, of_y] = (fits - corrected.readout)[:, :, of_y].mean(axis=0)
         change = _answers(layout, sigma, bias[:, of_y], rows)
-        bias *= next(s for s in _SHARES if s == 0.0 or _radius(answers - s * change) <= limit)
+        bias *= next(s for s in _SHARES if s == 0.0 or is_within(answers - s * change, limit))
+        if not bias.any():
+            # another round would be this one again
+            break
     return bias
+
+
+def is_within(answers: Array, limit: float) -> bool:
+    """Whether no root of a recursion, of ``answers`` of shape (m, memory m), is beyond a limit.
+
+    Of one output that is told by the recursion of Schur and Cohn: the roots of a polynomial are
+    within the unit circle where all its reflection coefficients are. Eigenvalues of a memory of
+    hundreds of rows would take a hundred times as long.
+    """
+    m, size = answers.shape
+    if m > 1:
+        return _radius(answers) <= limit
+    polynomial = np.append(1.0, -answers[0] * limit ** -np.arange(1.0, size + 1))
+    for last in range(size, 0, -1):
+        reflection = polynomial[last]
+        if abs(reflection) > 1.0 - _ROUNDING:
+            # on the circle itself, or beyond
+            return abs(reflection) < 1.0 + _ROUNDING and _radius(answers) <= limit
+        reversed_part = polynomial[last:0:-1]
+        polynomial = (polynomial[:last] - reflection * reversed_part) / (1.0 - reflection**2)
+    return True
 
 
 def _refitted(

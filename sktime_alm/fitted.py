@@ -150,7 +150,8 @@ class Fitted:
         """For each of the times of :meth:`forecasts` a sample of y, of shape (n, m)."""
         errors, n_rows = self.errors, len(rows)
         point = self._forecasts(series, rows, steps if errors.by_step else steps[:0], X)
-        samples = [value + self._errors_of_fitted(value) for value in point[:n_rows]]
+        pairs = zip(point, self._errors_of_fitted(point[:n_rows]), strict=False)
+        samples = [value + of_fitted for value, of_fitted in pairs]
         if errors.by_step:
             self._check_calibrated(int(steps.max(initial=1)))
             for step, value in zip(steps, point[n_rows:], strict=True):
@@ -207,13 +208,17 @@ class Fitted:
             values[len(rows) :] = forecasts[steps - 1]
         return values
 
-    def _errors_of_fitted(self, forecast: Array) -> Array:
-        """Errors of one step ahead: a sample, of Student's distribution where rows were few."""
+    def _errors_of_fitted(self, forecasts: Array) -> list[Array]:
+        """Errors of one step ahead: samples, of Student's distribution where rows were few."""
         errors = self.errors
         if errors.posterior is None or errors.posterior.share < 0.5 or errors.by_step:
             one_step = errors.by_step[0] if errors.by_step else errors.one_step
-            return errors.scale.of(forecast) * one_step
-        return errors.posterior.draw(self.model.networks, 1, self.seed, 2000)[1][:, 0]
+            return [errors.scale.of(forecast) * one_step for forecast in forecasts]
+        if not len(forecasts):
+            return []
+        # not of the forecast: the same for all
+        noise = errors.posterior.draw(self.model.networks, 1, self.seed, 2000)[1]
+        return [noise[:, 0]] * len(forecasts)
 
     def _situation(self, series: Series, X: Array) -> Situation:
         """What forecasts from the present on start from."""

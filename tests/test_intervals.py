@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.stats import norm
 
 from sktime_alm import ALMElmanForecaster
-from sktime_alm.bias import bias_of_skip
+from sktime_alm.bias import bias_of_skip, is_within
 from sktime_alm.inputs import InputLayout, Rows
 from sktime_alm.intervals import (
     NOMINAL,
@@ -382,6 +382,22 @@ def test_the_bias_of_an_autoregression_is_the_known_one():
     walk = ElmanParameters(*network.arrays()[:5], [[0.99]])
     bias = bias_of_skip(InputLayout((1,), ()), ReLU(), walk, rows, np.zeros(3), noise)
     assert 0.99 - bias[0, 1] <= 1.0 + 1e-12
+
+
+@pytest.mark.parametrize("m", [1, 2])
+@pytest.mark.parametrize("memory", [1, 2, 5, 30])
+def test_a_recursion_is_held_for_stable_where_its_eigenvalues_are(memory, m):
+    rng, outcomes = np.random.default_rng(memory), []
+    for _ in range(100):
+        answers = rng.normal(size=(m, memory * m)) * rng.uniform(0.1, 1.5) / np.sqrt(memory * m)
+        companion = np.vstack([answers, np.eye(memory * m)[: (memory - 1) * m]])
+        radius, limit = np.abs(np.linalg.eigvals(companion)).max(), rng.uniform(0.8, 1.2)
+        outcomes.append(is_within(answers, limit))
+        assert outcomes[-1] == (radius <= limit)
+    assert any(outcomes) and not all(outcomes)
+    # the difference of a random walk has its root on the circle
+    walk = np.hstack([np.eye(m), np.zeros((m, (memory - 1) * m))])
+    assert is_within(walk, 1.0) and not is_within(1.001 * walk, 1.0)
 
 
 def test_the_penalties_of_few_rows_are_light_but_leave_half_of_the_degrees_of_freedom():

@@ -128,6 +128,8 @@ def test_an_interrupt_ends_all_starts():
 def test_an_interrupted_forecaster_is_fitted_and_usable():
     forecaster = ALMElmanForecaster(
         hidden_size=3,
+        # nothing is trained to the end before, to be chosen
+        alpha=1.0,
         max_iter=10**6,
         random_state=0,
         callback=interrupt_at(2),

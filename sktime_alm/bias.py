@@ -14,7 +14,7 @@ from sktime_alm.solver.network import rollout
 # what of the bias is taken off is the most that leaves no root outside of the unit circle
 # the bias depends on the weights: it is found anew, of those corrected, so many times
 _N_ROUNDS = 5
-# a recursion of more values before is not corrected
+# a recursion of several outputs and more values before is not corrected
 _MOST_ROOTS = 60
 _SHARES = np.linspace(1.0, 0.0, 21)
 # a reflection coefficient as near to 1 may be either side of it
@@ -57,16 +57,18 @@ def bias_of_skip(
     m, r = rows.targets.shape[1], network.hidden_size
     of_y = slice(r, r + layout.n_from_y(m))
     bias = np.zeros_like(network.readout)
-    if layout.memory * m > _MOST_ROOTS:
-        # a few rows say nothing about the roots of a long memory, which take long to find
+    if m > 1 and layout.memory * m > _MOST_ROOTS:
+        # the roots of several outputs are eigenvalues, which take long to find of a long memory
         return bias
-    answers = _answers(layout, sigma, network.readout[:, of_y], rows)
+    # what a step of the recursion makes of each value before it
+    from_recent = layout.map_from_recent(m)
+    answers = network.readout[:, of_y] @ from_recent
     limit = max(1.0, _radius(answers))
     for _ in range(_N_ROUNDS):
         corrected = ElmanParameters.from_layers(network.hidden_layer, network.readout - bias)
         fits = _refitted(layout, sigma, corrected, rows, l2_readout, noise)
         bias[:, of_y] = (fits - corrected.readout)[:, :, of_y].mean(axis=0)
-        change = _answers(layout, sigma, bias[:, of_y], rows)
+        change = bias[:, of_y] @ from_recent
         bias *= next(s for s in _SHARES if s == 0.0 or is_within(answers - s * change, limit))
         if not bias.any():
             # another round would be this one again
@@ -123,28 +125,6 @@ def _refitted(
     gram = np.swapaxes(Z, 1, 2) @ Z + T * np.diag(l2_readout)
     fits = np.linalg.pinv(gram, hermitian=True) @ np.swapaxes(Z, 1, 2) @ paths
     return np.asarray(np.swapaxes(fits, 1, 2))
-
-
-def _answers(layout: InputLayout, sigma: Activation, skip: Array, rows: Rows) -> Array:
-    """What y_t = skip (inputs from y before t) makes of each value before t, the newest first.
-
-    Of shape (m, memory m).
-    """
-    (m, n_from_y), n_inputs = skip.shape, rows.inputs.shape[1]
-    weights = np.hstack([skip, np.zeros((m, n_inputs - n_from_y))])
-    linear = ElmanParameters(
-        np.zeros((m, 1)),
-        np.zeros((1, 1)),
-        np.zeros((1, n_inputs)),
-        np.zeros(1),
-        np.zeros(m),
-        weights,
-    )
-    still = np.zeros((1, n_inputs - n_from_y)), np.zeros((1, 1, m))
-    size = layout.memory * m
-    values = np.eye(size).reshape(size, layout.memory, m)[:, ::-1]
-    columns = [layout.simulate(linear, sigma, np.zeros(1), past, *still)[0, 0] for past in values]
-    return np.stack(columns, axis=1)
 
 
 def _radius(answers: Array) -> float:

@@ -261,8 +261,8 @@ class InputLayout:
         recent = np.zeros((self.memory, m))
         newest_first = carried_forward(y)[::-1][: self.memory]
         recent[: len(newest_first)] = newest_first
-        # inputs from y are a linear map of its last values: run on these, with V times the map
-        of_recent = np.kron(self._map_from_recent(), np.eye(m))
+        # run on the last values of y, with V times the map from them to the inputs
+        of_recent = self.map_from_recent(m)
 
         def on_recent(weights: Array) -> Array:
             of_y, of_x = np.split(weights, [len(of_recent)], axis=1)
@@ -272,8 +272,11 @@ class InputLayout:
         on_values = replace(parameters, V=V, D=None if D is None else on_recent(D))
         return simulate(on_values, sigma, state, recent, X, noise, bounds)
 
-    def _map_from_recent(self) -> Array:
-        """The inputs from y as rows of weights of its last values, newest first."""
+    def map_from_recent(self, n_outputs: int) -> Array:
+        """The linear map from the last values of y to the inputs made of them.
+
+        Of shape (n_from_y, memory n_outputs): the newest value of all outputs comes first.
+        """
         weights = np.zeros((self.n_averages, self.memory))
         for row, lag in enumerate(self.lags):
             weights[row, lag - 1] = 1.0
@@ -283,7 +286,7 @@ class InputLayout:
             reach = _reach_of(half_life)
             falling = 0.5 ** (np.arange(reach) / half_life)
             weights[row, :reach] = falling / falling.sum()
-        return weights
+        return np.asarray(np.kron(weights, np.eye(n_outputs)), dtype=float)
 
 
 def _reach_of(half_life: float) -> int:

@@ -345,8 +345,13 @@ class ALMElmanForecaster(AtomicForecaster):
     ) -> Any:
         if not marginal:
             raise NotImplementedError("marginal must be True: each time has a sample of its own")
-        from skpro.distributions import Empirical
-
+        try:
+            from skpro.distributions import Empirical
+        except ImportError as error:
+            # sktime's answer without skpro is a normal, which these samples are not
+            raise NotImplementedError(
+                "predict_proba needs skpro for its distributions: pip install skpro"
+            ) from error
         times, asked = self._question(fh, X)
         samples = self._fitted.outcomes(*asked)
         sizes = [len(sample) for sample in samples]

@@ -1,6 +1,7 @@
 """Quantiles, intervals and variances: known answers, labels, determinism, bad input."""
 
 import pickle
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -424,7 +425,6 @@ def test_the_posterior_is_that_of_the_regression_whatever_the_network_is():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_distributions_are_the_samples_that_quantiles_are_taken_of(method):
-    pytest.importorskip("skpro")
     forecaster = fitted(method)
     distribution = forecaster.predict_proba(fh=[-1, 1, 4], X=LONG_X)
     assert list(distribution.columns) == list(LONG_Y.columns)
@@ -433,3 +433,9 @@ def test_distributions_are_the_samples_that_quantiles_are_taken_of(method):
     np.testing.assert_allclose(distribution.var(), variance)
     expected = [sample.mean(axis=0) for sample in outcomes(forecaster, [-1, 1, 4], LONG_X)]
     np.testing.assert_allclose(distribution.mean(), expected)
+
+
+def test_without_skpro_no_other_distribution_is_given_for_the_sample(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skpro.distributions", None)
+    with pytest.raises(NotImplementedError, match="pip install skpro"):
+        fitted(METHODS[0]).predict_proba(fh=[1], X=LONG_X)

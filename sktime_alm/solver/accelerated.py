@@ -10,6 +10,7 @@ from sktime_alm.solver.execution import time_is_up
 from sktime_alm.solver.reduced import Iterate, differentiate, evaluate, metric_at
 from sktime_alm.solver.reformulation import ElmanProblem
 from sktime_alm.solver.secants import LimitedMemory, Memory
+from sktime_alm.solver.spread import SpreadProblem
 
 _SUFFICIENT_DECREASE = 1e-4
 # the share of the slope that may remain at the end of a step
@@ -20,7 +21,7 @@ _MOST_TRIALS = 40
 
 
 def accelerated_steps(
-    problem: ElmanProblem,
+    problem: ElmanProblem | SpreadProblem,
     iterate: Iterate,
     memory: Memory,
     max_steps: int,
@@ -40,7 +41,8 @@ def accelerated_steps(
         Fewer than ``max_steps`` if neither the damped step of the weight block nor the plain
         gradient lowers R: at a stationary point, at a kink, or where rounding hides the decrease.
     """
-    memory.renew(inverse_of(metric_at(problem, iterate)))
+    if isinstance(memory, LimitedMemory):
+        memory.renew(inverse_of(metric_at(problem, iterate)))
     n_steps = 0
     while n_steps < max_steps and not time_is_up():
         following = _line_search(problem, iterate, memory.direction(iterate.gradient), steepest)
@@ -62,7 +64,7 @@ def accelerated_steps(
 
 
 def _line_search(
-    problem: ElmanProblem,
+    problem: ElmanProblem | SpreadProblem,
     iterate: Iterate,
     direction: Array,
     steepest: float,

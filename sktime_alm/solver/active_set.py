@@ -23,8 +23,8 @@ from sktime_alm.solver.curvature import Piece, expand
 from sktime_alm.solver.execution import time_is_up
 from sktime_alm.solver.kink_program import Local, Restoration, Step, newton_step
 from sktime_alm.solver.optimality import relative_size
-from sktime_alm.solver.reduced import Trial, gradient_of, iterate_at
-from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.reduced import gradient_of, iterate_at
+from sktime_alm.solver.reformulation import ElmanProblem, Trial
 from sktime_alm.solver.secants import LimitedMemory
 
 # Singular values of W relatively so near to the bound are held there if their multiplier agrees:

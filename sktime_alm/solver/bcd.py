@@ -19,7 +19,7 @@ from sktime_alm.solver.execution import check_interrupt, time_is_up
 from sktime_alm.solver.lagrangian import Multipliers, lipschitz_constants
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import stationarity
-from sktime_alm.solver.reformulation import ElmanProblem, Point
+from sktime_alm.solver.reformulation import ElmanProblem, Point, TrainingProblem
 
 
 def update_parameters(
@@ -61,15 +61,26 @@ def closed_readout(problem: ElmanProblem, h: Array, gram: Array | None = None) -
 
     ``gram``, h'h, can be passed by a caller that has it.
     """
-    r, weight = h.shape[1], 2.0 / problem.n_observed
     observed = problem.observed(h)
     if gram is None or len(problem.missing):
         gram = observed.T @ observed
-    cross = observed.T @ problem.skip
-    product = weight * np.block([[gram, cross], [cross.T, problem.skip_gram]])
-    rhs = weight * np.vstack([np.dot(observed.T, problem.Y), problem.skip_product])
-    penalty = 2.0 * problem.regularization.of_readout(r, problem.n_skip)
-    return _solve_ridge(product, penalty, rhs).T
+    cross, product = observed.T @ problem.skip, np.dot(observed.T, problem.Y)
+    return readout_of(problem, gram, cross, product, problem.skip_gram, problem.skip_product)
+
+
+def readout_of(
+    problem: TrainingProblem,
+    gram: Array,
+    cross: Array,
+    product: Array,
+    skip_gram: Array,
+    skip_product: Array,
+) -> Array:
+    """[A D c] of (3.14) from its sums over rows: h'h, h's, h'Y, s's and s'Y, s = [x; 1] or [1]."""
+    weight, r = 2.0 / problem.n_observed, len(gram)
+    matrix = weight * np.block([[gram, cross], [cross.T, skip_gram]])
+    rhs = weight * np.vstack([product, skip_product])
+    return _solve_ridge(matrix, 2.0 * problem.regularization.of_readout(r, problem.n_skip), rhs).T
 
 
 def update_hidden_states(

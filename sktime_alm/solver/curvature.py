@@ -23,8 +23,8 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from sktime_alm.solver import kernels
 from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
-from sktime_alm.solver.reduced import Trial, metric
-from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.reduced import metric
+from sktime_alm.solver.reformulation import ElmanProblem, Trial
 
 # numbers of sensitivities held at a time: 8 MB
 _CHUNK = 1_000_000

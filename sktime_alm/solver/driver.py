@@ -12,10 +12,10 @@ from collections.abc import Generator
 import numpy as np
 
 from sktime_alm.solver.execution import interruptible, limited, take_interrupt, time_is_up
-from sktime_alm.solver.lagrangian import adjoint_multipliers
+from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import Certificate, certify
-from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.reformulation import ElmanProblem, Point
 from sktime_alm.solver.result import (
     IMPROVEMENT,
     ALMIterate,
@@ -28,12 +28,13 @@ from sktime_alm.solver.result import (
     Step,
 )
 from sktime_alm.solver.settings import Settings
+from sktime_alm.solver.spread import Lost, SpreadProblem
 
 Steps = Generator[Step, None, Status]
 
 
 def run(
-    problem: ElmanProblem,
+    problem: ElmanProblem | SpreadProblem,
     initial: ElmanParameters,
     steps: Steps,
     settings: Settings,
@@ -43,7 +44,7 @@ def run(
 
     Parameters
     ----------
-    problem : ElmanProblem
+    problem : ElmanProblem or SpreadProblem
     initial : ElmanParameters
         The network that the method starts at.
     steps : generator of Step
@@ -63,7 +64,7 @@ def run(
 
 
 def _run(
-    problem: ElmanProblem,
+    problem: ElmanProblem | SpreadProblem,
     initial: ElmanParameters,
     steps: Steps,
     settings: Settings,
@@ -71,8 +72,8 @@ def _run(
 ) -> ALMResult:
     start = problem.feasible_point(initial)
     best, objective = initial, problem.objective_at(start)
-    last = Step(start, adjoint_multipliers(problem, start), 0.0, objective)
-    certificate = certify(problem, *last[:2], settings.tolerance)
+    last = Step(start, _multipliers(problem, start), 0.0, objective)
+    certificate = _certified(problem, last, settings.tolerance)
     history: list[IterationRecord] = []
     status: Status | None = None
     began = time.perf_counter()
@@ -89,12 +90,14 @@ def _run(
                     reached = problem.objective(step.point.parameters)
                 if reached < objective:
                     best, objective = step.point.parameters, reached
-                certificate = certify(problem, *step[:2], settings.tolerance)
+                certificate = _certified(problem, step, settings.tolerance)
                 history.append(_record(len(history) + 1, step, reached, certificate, began))
                 is_asked = callback is not None and bool(callback(history[-1]))
                 status = _verdict(history, step, certificate, is_asked, settings)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
+    except Lost:
+        status = Status.LOST
     if take_interrupt():
         status = Status.INTERRUPTED
     return ALMResult(
@@ -108,6 +111,20 @@ def _run(
         certificate=certificate,
         starts=(StartOutcome(best, objective, status),),
     )
+
+
+def _multipliers(problem: ElmanProblem | SpreadProblem, point: Point) -> Multipliers:
+    """Those of a feasible point; of rows in blocks they stay with these."""
+    if isinstance(problem, ElmanProblem):
+        return adjoint_multipliers(problem, point)
+    return Multipliers.zeros(*point.h.shape)
+
+
+def _certified(problem: ElmanProblem | SpreadProblem, step: Step, tolerance: float) -> Certificate:
+    """KKT residuals of an iterate."""
+    if isinstance(problem, SpreadProblem):
+        return problem.certificate(step.point.parameters, tolerance)
+    return certify(problem, *step[:2], tolerance)
 
 
 def _next(steps: Steps) -> tuple[Step | None, Status]:

@@ -17,8 +17,8 @@ from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver.curvature import Expansion, Piece, rollout_on
 from sktime_alm.solver.optimality import relative_size
-from sktime_alm.solver.reduced import Trial, evaluate
-from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.reduced import evaluate
+from sktime_alm.solver.reformulation import ElmanProblem, Trial
 from sktime_alm.solver.rim import Rim
 
 # pre-activations of held units are not brought nearer to 0 than this

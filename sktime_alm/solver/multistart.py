@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from joblib import effective_n_jobs
 
-from sktime_alm.solver import alm, safeguarded
+from sktime_alm.solver import alm, safeguarded, sampled
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver._validation import check_count, check_matrix, check_nonnegative
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.datafits import Datafit, Squared
-from sktime_alm.solver.driver import run
+from sktime_alm.solver.driver import Steps, run
 from sktime_alm.solver.execution import limited, take_interrupt
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.network import ElmanParameters
@@ -27,6 +27,7 @@ from sktime_alm.solver.reformulation import ElmanProblem
 from sktime_alm.solver.regularization import Regularization
 from sktime_alm.solver.result import ALMResult, Callback, IterationRecord, StartOutcome, Status
 from sktime_alm.solver.settings import ALMSettings, SafeguardedSettings
+from sktime_alm.solver.spread import SpreadProblem
 
 _Outcome = tuple[ALMResult, StartOutcome]
 _Start = Callable[[np.random.SeedSequence, Callback | None], _Outcome]
@@ -41,7 +42,7 @@ _POLL_SECONDS = 0.05
 
 
 def solve(
-    problem: ElmanProblem,
+    problem: ElmanProblem | SpreadProblem,
     initial: ElmanParameters,
     settings: SafeguardedSettings | ALMSettings | None = None,
     callback: Callback | None = None,
@@ -50,7 +51,8 @@ def solve(
 
     Parameters
     ----------
-    problem : ElmanProblem
+    problem : ElmanProblem or SpreadProblem
+        With its rows here, or in blocks elsewhere.
     initial : ElmanParameters
         The initial point is their rollout, which is feasible.
     settings : SafeguardedSettings or ALMSettings, optional
@@ -71,6 +73,9 @@ def solve(
         safeguard is below the objective there, or if the settings are none.
     """
     settings = _check_settings(settings)
+    if isinstance(problem, SpreadProblem):
+        # it tells by itself when R falls no more
+        settings = replace(settings, patience=None)
     if isinstance(settings, ALMSettings) and not problem.is_squared:
         raise ValueError(
             "settings must be SafeguardedSettings with a datafit other than Squared: the blocks of "
@@ -83,12 +88,22 @@ def solve(
                 "initial gives a network that overflows on X or whose W is beyond max_recurrence; "
                 "use smaller weights, in W above all"
             )
-        steps = (
-            alm.steps(problem, initial, settings)
-            if isinstance(settings, ALMSettings)
-            else safeguarded.steps(problem, initial, settings)
-        )
-        return run(problem, initial, steps, settings, callback)
+        return run(problem, initial, _steps(problem, initial, settings), settings, callback)
+
+
+def _steps(
+    problem: ElmanProblem | SpreadProblem,
+    initial: ElmanParameters,
+    settings: SafeguardedSettings | ALMSettings,
+) -> Steps:
+    """The iterations of the method."""
+    if isinstance(problem, SpreadProblem):
+        if isinstance(settings, ALMSettings):
+            raise TypeError("settings must be SafeguardedSettings for rows in blocks")
+        return sampled.steps(problem, initial, settings)
+    if isinstance(settings, ALMSettings):
+        return alm.steps(problem, initial, settings)
+    return safeguarded.steps(problem, initial, settings)
 
 
 def _check_settings(settings: Any) -> SafeguardedSettings | ALMSettings:

@@ -17,7 +17,7 @@ from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.lagrangian import Multipliers, gradient, objective_gradient
 from sktime_alm.solver.network import ElmanParameters
-from sktime_alm.solver.reformulation import ElmanProblem, Point
+from sktime_alm.solver.reformulation import ElmanProblem, Point, TrainingProblem
 from sktime_alm.solver.rim import Rim
 
 # the least share of the size of Y that errors are taken to have: below it rounding rules
@@ -187,40 +187,80 @@ def certify(
     """
     blocks = gradient(problem, point, multipliers, gamma=0.0)
     of_R, violations = objective_gradient(problem, point), feasibility(problem, point)
-    level = max(
-        error_level(problem, problem.objective_at(point)),
-        _norm_in_units(problem, of_R.parameters, of_R.h, np.asarray(of_R.u_smooth)),
-    )
-    recurrence = _bound_on_recurrence(problem, point, blocks.parameters.W, level, tolerance)
-    of_weights = replace(blocks.parameters, W=blocks.parameters.W + recurrence.multiplier)
     of_u = problem.sigma.subdifferential_distance(point.u, blocks.u_smooth, blocks.u_slope)
-    sizes = Stationarity(_norm_of_all(of_weights), _norm(blocks.h), _norm(of_u))
-    return Certificate(
-        stationarity=sizes.norm,
-        relative_stationarity=_norm_in_units(problem, of_weights, blocks.h, of_u) / level,
-        stationarity_blocks=sizes,
+    found = certificate_of(
+        problem,
+        point.parameters,
+        blocks.parameters,
+        (_norm(blocks.h), _norm(of_u)),
+        problem.objective_at(point),
+        norm_in_units(problem, of_R.parameters, _norm(of_R.h), _norm(np.asarray(of_R.u_smooth))),
+        tolerance,
+    )
+    return replace(
+        found,
         feasibility=violations.norm,
         relative_feasibility=max(
             violations.preactivation / max(1.0, _norm(point.u)),
             violations.hidden / max(1.0, _norm(point.h)),
         ),
         feasibility_blocks=violations,
-        tolerance=tolerance,
-        recurrence=recurrence,
         n_kinks=_count_kinks(problem, point.u),
     )
 
 
+def certificate_of(
+    problem: TrainingProblem,
+    parameters: ElmanParameters,
+    of_parameters: ElmanParameters,
+    of_states: tuple[float, float],
+    objective: float,
+    size_of_gradient: float,
+    tolerance: float,
+) -> Certificate:
+    """The certificate of a feasible point, from the gradients of the Lagrangian.
+
+    Parameters
+    ----------
+    parameters : ElmanParameters
+    of_parameters : ElmanParameters
+        The gradient in the weights.
+    of_states : tuple of 2 float
+        Its norms in the hidden states and in the pre-activations.
+    objective, size_of_gradient : float
+        R(s), and the norm of its gradient over all blocks in the units of :class:`Certificate`.
+    tolerance : float
+    """
+    level = max(error_level(problem, objective), size_of_gradient)
+    recurrence = _bound_on_recurrence(problem, parameters, of_parameters.W, level, tolerance)
+    of_weights = replace(of_parameters, W=of_parameters.W + recurrence.multiplier)
+    sizes = Stationarity(_norm_of_all(of_weights), *of_states)
+    return Certificate(
+        stationarity=sizes.norm,
+        relative_stationarity=norm_in_units(problem, of_weights, *of_states) / level,
+        stationarity_blocks=sizes,
+        feasibility=0.0,
+        relative_feasibility=0.0,
+        feasibility_blocks=Feasibility(0.0, 0.0),
+        tolerance=tolerance,
+        recurrence=recurrence,
+    )
+
+
 def _bound_on_recurrence(
-    problem: ElmanProblem, point: Point, gradient_in_W: Array, level: float, tolerance: float
+    problem: TrainingProblem,
+    parameters: ElmanParameters,
+    gradient_in_W: Array,
+    level: float,
+    tolerance: float,
 ) -> Recurrence:
     """The multiplier of the bound that leaves the least of a gradient, and its conditions."""
-    W, contraction = point.parameters.W, problem.contraction
+    W, contraction = parameters.W, problem.contraction
     bound, scaling = contraction.bound, np.ones_like(W)
     if not contraction.is_bounded:
         return Recurrence(np.zeros_like(W))
     if contraction.has_scaling:
-        p = contraction.frame_of(point.parameters.hidden_layer).variables[:, -1]
+        p = contraction.frame_of(parameters.hidden_layer).variables[:, -1]
         scaling = np.exp(p[:, None] - p)
     rim = Rim.of(scaling * W, bound, tolerance)
     excess = 0.0 if contraction.contains(W) else float(rim.values[0] / bound - 1.0)
@@ -235,33 +275,33 @@ def _bound_on_recurrence(
     )
 
 
-def in_units(problem: ElmanProblem, gradients: Array) -> Array:
+def in_units(problem: TrainingProblem, gradients: Array) -> Array:
     """Gradients in [W V b], (..., r, r + n + 1), in the units of :class:`Certificate`."""
     r = gradients.shape[-2]
     factors = np.concatenate([np.ones(r), 1.0 / problem.contraction.sizes, np.ones(1)])
     return gradients * (factors / problem.target_size**2)
 
 
-def _norm_in_units(
-    problem: ElmanProblem, parameters: ElmanParameters, of_h: Array, of_u: Array
+def norm_in_units(
+    problem: TrainingProblem, parameters: ElmanParameters, of_h: float, of_u: float
 ) -> float:
-    """Norm of a gradient over all blocks, in the same units."""
+    """Norm of a gradient over all blocks, given those in h and u, in the same units."""
     readout = [parameters.A, parameters.c]
     if parameters.D is not None:
         readout.append(parameters.D / problem.contraction.sizes)
     sizes = [_norm(block) / problem.target_size for block in readout]
-    sizes += [_norm(block) / problem.target_size**2 for block in (of_h, of_u)]
+    sizes += [size / problem.target_size**2 for size in (of_h, of_u)]
     sizes.append(_norm(in_units(problem, parameters.hidden_layer)))
     return _norm(np.array(sizes))
 
 
-def error_level(problem: ElmanProblem, objective: float) -> float:
+def error_level(problem: TrainingProblem, objective: float) -> float:
     """sqrt(R) over the size of Y, within limits: what gradients of R are in proportion to."""
     share = np.sqrt(objective) / problem.target_size
     return float(min(max(share, _SMALLEST_LEVEL), 1.0))
 
 
-def relative_size(problem: ElmanProblem, objective: float, gradient: Array) -> float:
+def relative_size(problem: TrainingProblem, objective: float, gradient: Array) -> float:
     """The relative stationarity that a gradient in [W V b] makes, as in :class:`Certificate`."""
     return _norm(in_units(problem, gradient)) / error_level(problem, objective)
 

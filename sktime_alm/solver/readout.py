@@ -10,11 +10,13 @@ a least-squares problem weighted anew.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.bcd import closed_readout, solve_positive_definite
-from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.reformulation import ElmanProblem, TrainingProblem
 
 _MAX_STEPS, _MAX_HALVINGS = 50, 40
 # a predicted fall below this share of the objective is rounding
@@ -32,69 +34,109 @@ def solve_readout(problem: ElmanProblem, h: Array) -> Array:
     readout = closed_readout(problem, h)
     if problem.is_squared or not np.isfinite(readout).all():
         return readout
+    columns = problem.observed(np.hstack([h, problem.skip]))
     with np.errstate(over="ignore", invalid="ignore"):
-        return _Newton(problem, h).run(readout)
+        return newton(
+            problem,
+            readout,
+            lambda readout: loss_of(problem, h, readout),
+            lambda readout: expansion_of(problem, h, columns, readout),
+        )
 
 
-class _Newton:
-    """Damped Newton steps in the readout, the outputs each with a system of its own."""
+def loss_of(problem: ElmanProblem, h: Array, readout: Array) -> float:
+    """The sum of the losses of the rows with targets."""
+    losses = problem.datafit.value(problem.Y, problem.outputs(readout, h))
+    losses[problem.missing] = 0.0
+    return float(losses.sum())
 
-    def __init__(self, problem: ElmanProblem, h: Array) -> None:
-        self.problem, self.h = problem, h
-        self.l2 = problem.regularization.of_readout(h.shape[1], problem.n_skip)
-        self.columns = problem.observed(np.hstack([h, problem.skip]))
 
-    def run(self, readout: Array) -> Array:
-        """Steps until none falls by more than rounding."""
-        best = self.objective(readout)
-        if not np.isfinite(best):
-            # the targets by themselves are no overflow
-            readout = np.zeros_like(readout)
-            best = self.objective(readout)
-        for _ in range(_MAX_STEPS):
-            gradient = self.gradient(readout)
-            step = self.step(readout, gradient)
-            slope = float(np.vdot(gradient, step))
-            if not -slope > _ROUNDING * best:
-                break
-            before = best
-            readout, best = self.search(readout, step, best, slope)
-            if not best < before:
-                break
-        return readout
+def expansion_of(
+    problem: ElmanProblem, h: Array, columns: Array, readout: Array
+) -> tuple[Array, Array]:
+    """Gradient and second derivatives of that sum in the readout.
 
-    def objective(self, readout: Array) -> float:
-        """The mean loss and the penalty of the readout."""
-        problem = self.problem
-        losses = problem.datafit.value(problem.Y, problem.outputs(readout, self.h))
-        losses[problem.missing] = 0.0
-        value = losses.sum() / problem.n_observed + float((readout**2 @ self.l2).sum())
+    Parameters
+    ----------
+    columns : array of shape (T, q)
+        The rows q_t, 0 where y is missing.
+
+    Returns
+    -------
+    gradient : array of shape (m, q)
+    matrices : array of shape (m, q, q)
+        Those of each output, whose losses are curved by themselves.
+    """
+    gradient = -2.0 * problem.errors(readout, h).T @ columns
+    weights = problem.datafit.curvature(problem.Y, problem.outputs(readout, h))
+    weights[problem.missing] = 0.0
+    matrices = [columns.T @ (of_output[:, None] * columns) for of_output in weights.T]
+    return gradient, np.array(matrices)
+
+
+def newton(
+    problem: TrainingProblem,
+    readout: Array,
+    loss: Callable[[Array], float],
+    expansion: Callable[[Array], tuple[Array, Array]],
+) -> Array:
+    """Damped Newton steps in the readout, until none lowers the objective by more than rounding.
+
+    Parameters
+    ----------
+    problem : TrainingProblem
+    readout : array of shape (m, q)
+        Where they begin.
+    loss, expansion : callable
+        The sum of the losses at a readout, and its derivatives.
+    """
+    l2 = problem.regularization.of_readout(readout.shape[1] - problem.n_skip - 1, problem.n_skip)
+
+    def objective(readout: Array) -> float:
+        value = loss(readout) / problem.n_observed + float((readout**2 @ l2).sum())
         return value if np.isfinite(value) else np.inf
 
-    def gradient(self, readout: Array) -> Array:
-        """Of the objective, in the shape of the readout."""
-        pull = self.problem.pull(readout, self.h)
-        return 2.0 * self.l2 * readout - pull.T @ self.columns
+    best = objective(readout)
+    if not np.isfinite(best):
+        # the targets by themselves are no overflow
+        readout = np.zeros_like(readout)
+        best = objective(readout)
+    for _ in range(_MAX_STEPS):
+        of_losses, matrices = expansion(readout)
+        gradient = of_losses / problem.n_observed + 2.0 * l2 * readout
+        step = _step(gradient, matrices / problem.n_observed, l2)
+        slope = float(np.vdot(gradient, step))
+        if not -slope > _ROUNDING * best:
+            break
+        before = best
+        readout, best = _search(objective, readout, step, best, slope)
+        if not best < before:
+            break
+    return readout
 
-    def step(self, readout: Array, gradient: Array) -> Array:
-        """The Newton step."""
-        weights, step = self.problem.curvature(readout, self.h), np.empty_like(gradient)
-        for output, slope in enumerate(gradient):
-            matrix = self.columns.T @ (weights[:, output, None] * self.columns)
-            matrix.flat[:: len(matrix) + 1] += 2.0 * self.l2
-            step[output] = -solve_positive_definite(matrix, slope[:, None])[:, 0]
-        return step
 
-    def search(self, readout: Array, step: Array, best: float, slope: float) -> tuple[Array, float]:
-        """Along the step, halved until it brings its share, and the objective there.
+def _step(gradient: Array, matrices: Array, l2: Array) -> Array:
+    """The Newton step, the outputs each with a system of its own."""
+    step = np.empty_like(gradient)
+    for output, slope in enumerate(gradient):
+        matrix = matrices[output]
+        matrix.flat[:: len(matrix) + 1] += 2.0 * l2
+        step[output] = -solve_positive_definite(matrix, slope[:, None])[:, 0]
+    return step
 
-        Nowhere if nothing does.
-        """
-        length = 1.0
-        for _ in range(_MAX_HALVINGS):
-            moved = readout + length * step
-            objective = self.objective(moved)
-            if objective <= best + _ENOUGH * length * slope:
-                return moved, objective
-            length *= 0.5
-        return readout, best
+
+def _search(
+    objective: Callable[[Array], float], readout: Array, step: Array, best: float, slope: float
+) -> tuple[Array, float]:
+    """Along the step, halved until it brings its share, and the objective there.
+
+    Nowhere if nothing does.
+    """
+    length = 1.0
+    for _ in range(_MAX_HALVINGS):
+        moved = readout + length * step
+        reached = objective(moved)
+        if reached <= best + _ENOUGH * length * slope:
+            return moved, reached
+        length *= 0.5
+    return readout, best

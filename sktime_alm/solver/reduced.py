@@ -20,27 +20,8 @@ from sktime_alm.solver.contraction import Frame
 from sktime_alm.solver.execution import check_interrupt
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.readout import solve_readout
-from sktime_alm.solver.reformulation import ElmanProblem, Point
-
-
-class Trial(NamedTuple):
-    """The rollout of B with a readout [A D c], its (working) errors, and R.
-
-    The errors are minus half the derivative of the loss: y - A h - D x - c if it is squared.
-    """
-
-    hidden_layer: Array
-    readout: Array
-    u: Array
-    h: Array
-    errors: Array
-    objective: float
-
-    @property
-    def point(self) -> Point:
-        """As a feasible point s."""
-        parameters = ElmanParameters.from_layers(self.hidden_layer, self.readout)
-        return Point(parameters, self.h, self.u)
+from sktime_alm.solver.reformulation import ElmanProblem, Point, Trial
+from sktime_alm.solver.spread import SpreadProblem
 
 
 class Iterate(NamedTuple):
@@ -61,12 +42,14 @@ class Iterate(NamedTuple):
         return self.trial.objective
 
 
-def evaluate(problem: ElmanProblem, hidden_layer: Array) -> Trial | None:
+def evaluate(problem: ElmanProblem | SpreadProblem, hidden_layer: Array) -> Trial | None:
     """Roll out B and find its best readout; None if the network overflows.
 
     A safe place for interrupts, which are raised here.
     """
     check_interrupt()
+    if isinstance(problem, SpreadProblem):
+        return problem.evaluate(hidden_layer)
     if not problem.is_squared:
         with np.errstate(over="ignore", invalid="ignore"):
             u, h = problem.rollout_of(hidden_layer)
@@ -116,8 +99,10 @@ def _evaluate_states(
     return Trial(hidden_layer, readout, u, h, problem.errors(readout, h), objective)
 
 
-def gradient_of(problem: ElmanProblem, trial: Trial) -> Array:
+def gradient_of(problem: ElmanProblem | SpreadProblem, trial: Trial) -> Array:
     """The gradient of R in B, through the adjoint multipliers; not finite if it overflows."""
+    if isinstance(problem, SpreadProblem):
+        return problem.gradient(trial)
     reg, r = problem.regularization, len(trial.hidden_layer)
     xi, zeta = np.empty_like(trial.u), np.empty_like(trial.u)
     return kernels.differentiate(
@@ -134,7 +119,7 @@ def gradient_of(problem: ElmanProblem, trial: Trial) -> Array:
 
 
 def differentiate(
-    problem: ElmanProblem, frame: Frame, trial: Trial, steepest: float = np.inf
+    problem: ElmanProblem | SpreadProblem, frame: Frame, trial: Trial, steepest: float = np.inf
 ) -> Iterate | None:
     """Complete a trial by the gradient of R in the coordinates.
 
@@ -149,7 +134,7 @@ def differentiate(
 
 
 def iterate_at(
-    problem: ElmanProblem, hidden_layer: Array, steepest: float = np.inf
+    problem: ElmanProblem | SpreadProblem, hidden_layer: Array, steepest: float = np.inf
 ) -> Iterate | None:
     """The rollout of a hidden layer with all that a step needs; None as in differentiate.
 
@@ -160,7 +145,7 @@ def iterate_at(
     return None if trial is None else differentiate(problem, frame, trial, steepest)
 
 
-def penalty_of(problem: ElmanProblem, trial: Trial) -> float:
+def penalty_of(problem: ElmanProblem | SpreadProblem, trial: Trial) -> float:
     """The penalty at which the augmented Lagrangian is as curved in u as the data term.
 
     2/T times the mean squared norm of a column of A. Much less and the auxiliary states
@@ -171,24 +156,29 @@ def penalty_of(problem: ElmanProblem, trial: Trial) -> float:
     return max(curvature, np.finfo(float).tiny)
 
 
-def metric(problem: ElmanProblem, trial: Trial) -> Array:
+def metric(problem: ElmanProblem | SpreadProblem, trial: Trial) -> Array:
     """The matrix of the weight block (3.14), damped: gamma P'P + 2 Lambda + mean diagonal.
 
     It is what the augmented Lagrangian is curved by in a row of B. The damping, a
     proximal term of the size of the mean curvature, keeps directions that the states
     hardly visit from being stepped along far. It counts inputs in units of their sizes.
     """
-    h, reg = trial.h, problem.regularization
-    matrix = penalty_of(problem, trial) * hidden_layer_gram(problem, h, h.T @ h)
+    h, r = trial.h, len(trial.hidden_layer)
+    gram = (
+        problem.hidden_layer_gram(trial)
+        if isinstance(problem, SpreadProblem)
+        else hidden_layer_gram(problem, h, h.T @ h)
+    )
+    matrix = penalty_of(problem, trial) * gram
     diagonal = matrix.reshape(-1)[:: len(matrix) + 1]
-    diagonal += 2.0 * reg.of_hidden_layer(problem.n_inputs, h.shape[1])
+    diagonal += 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, r)
     units = np.ones(len(matrix))
-    units[h.shape[1] : -1] = problem.contraction.sizes
+    units[r:-1] = problem.contraction.sizes
     mean = max(np.mean(diagonal / units**2), np.finfo(float).tiny)
     diagonal += mean * units**2
     return matrix
 
 
-def metric_at(problem: ElmanProblem, iterate: Iterate) -> Array:
+def metric_at(problem: ElmanProblem | SpreadProblem, iterate: Iterate) -> Array:
     """The metric in the coordinates of an iterate."""
     return problem.contraction.metric_of(metric(problem, iterate.trial))

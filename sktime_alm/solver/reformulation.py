@@ -10,6 +10,7 @@ in the loss, whose mean is over the others, but in all else.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,8 +42,90 @@ class Point(NamedTuple):
         return self.parameters.is_finite() and bool(np.isfinite(self.h.sum() + self.u.sum()))
 
 
+class Trial(NamedTuple):
+    """The rollout of B with a readout [A D c], its (working) errors, and R.
+
+    The errors are minus half the derivative of the loss: y - A h - D x - c if it is squared. Of
+    rows in blocks u, h and errors are empty: they stay with the blocks.
+    """
+
+    hidden_layer: Array
+    readout: Array
+    u: Array
+    h: Array
+    errors: Array
+    objective: float
+
+    @property
+    def point(self) -> Point:
+        """As a feasible point s."""
+        parameters = ElmanParameters.from_layers(self.hidden_layer, self.readout)
+        return Point(parameters, self.h, self.u)
+
+
+class TrainingProblem(ABC):
+    """What a problem is without its rows, which may be here or in blocks elsewhere."""
+
+    regularization: Regularization
+    linear_skip: bool
+    datafit: Datafit
+    sigma: Activation
+    contraction: Contraction
+
+    @property
+    @abstractmethod
+    def n_samples(self) -> int:
+        """T."""
+
+    @property
+    @abstractmethod
+    def n_observed(self) -> int:
+        """Number of rows with targets: the T of the loss."""
+
+    @property
+    @abstractmethod
+    def n_inputs(self) -> int:
+        """n."""
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """m."""
+
+    @property
+    @abstractmethod
+    def target_size(self) -> float:
+        """Root of the mean variance of the columns of Y; 1 if they are constant."""
+
+    @property
+    def n_skip(self) -> int:
+        """Number of columns of D, 0 without a linear skip."""
+        return self.n_inputs if self.linear_skip else 0
+
+    @property
+    def is_squared(self) -> bool:
+        """Whether the loss is the squared one, with which blocks are closed."""
+        return isinstance(self.datafit, Squared)
+
+    def check_parameters(self, parameters: ElmanParameters, name: str = "parameters") -> None:
+        """Raise a ValueError unless the parameters are finite and fit the data."""
+        if not isinstance(parameters, ElmanParameters):
+            raise TypeError(f"{name} must be ElmanParameters, found {type(parameters).__name__}")
+        found = (parameters.n_inputs, parameters.n_outputs)
+        if found != (self.n_inputs, self.n_outputs):
+            raise ValueError(
+                f"{name} must take {self.n_inputs} inputs (columns of X) and give {self.n_outputs} "
+                f"outputs (columns of Y), found {found[0]} and {found[1]}"
+            )
+        if (parameters.D is not None) != self.linear_skip:
+            needs = "must" if self.linear_skip else "must not"
+            raise ValueError(f"{name} {needs} have D, since linear_skip={self.linear_skip}")
+        if not parameters.is_finite():
+            raise ValueError(f"{name} must be finite, found NaN or infinity")
+
+
 @dataclass(frozen=True, eq=False)
-class ElmanProblem:
+class ElmanProblem(TrainingProblem):
     """Inputs, targets and penalties of one training problem (2.6).
 
     Parameters
@@ -151,11 +234,6 @@ class ElmanProblem:
         squares = np.where(varies, sizes / largest, 0.0) ** 2
         return largest * float(np.sqrt(squares.mean()))
 
-    @property
-    def n_skip(self) -> int:
-        """Number of columns of D, 0 without a linear skip."""
-        return self.n_inputs if self.linear_skip else 0
-
     @cached_property
     def ends(self) -> Array:
         """Last row of each sequence."""
@@ -205,22 +283,6 @@ class ElmanProblem:
             rows = rows.copy()
             rows[self.missing] = 0.0
         return rows
-
-    def check_parameters(self, parameters: ElmanParameters, name: str = "parameters") -> None:
-        """Raise a ValueError unless the parameters are finite and fit the data."""
-        if not isinstance(parameters, ElmanParameters):
-            raise TypeError(f"{name} must be ElmanParameters, found {type(parameters).__name__}")
-        found = (parameters.n_inputs, parameters.n_outputs)
-        if found != (self.n_inputs, self.n_outputs):
-            raise ValueError(
-                f"{name} must take {self.n_inputs} inputs (columns of X) and give {self.n_outputs} "
-                f"outputs (columns of Y), found {found[0]} and {found[1]}"
-            )
-        if (parameters.D is not None) != self.linear_skip:
-            needs = "must" if self.linear_skip else "must not"
-            raise ValueError(f"{name} {needs} have D, since linear_skip={self.linear_skip}")
-        if not parameters.is_finite():
-            raise ValueError(f"{name} must be finite, found NaN or infinity")
 
     def rollout(self, parameters: ElmanParameters) -> tuple[Array, Array]:
         """The feasible (u, h) of these parameters, each of shape (T, r)."""
@@ -281,11 +343,6 @@ class ElmanProblem:
         curvature = self.datafit.curvature(self.Y, self.outputs(readout, h)) / self.n_observed
         curvature[self.missing] = 0.0
         return curvature
-
-    @property
-    def is_squared(self) -> bool:
-        """Whether the loss is the squared one, with which blocks are closed."""
-        return isinstance(self.datafit, Squared)
 
     def targets_of_states(self, readout: Array, hidden_size: int) -> Array:
         """y - D x - c, what A h is to fit, 0 where y is missing; shape (T, m)."""

@@ -36,6 +36,7 @@ class Status(Enum):
     NO_PROGRESS = "Neither the objective nor the KKT residuals improved for many iterations."
     CALLBACK = "The callback asked to stop."
     INTERRUPTED = "The fit was interrupted; the best network so far is returned."
+    LOST = "The workers that hold the rows were lost; the best network so far is returned."
     NON_FINITE = "An iterate overflowed; the best network before it is returned."
 
     def __str__(self) -> str:

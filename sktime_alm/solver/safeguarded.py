@@ -32,12 +32,11 @@ from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import (
     Iterate,
-    Trial,
     evaluate,
     iterate_at,
     penalty_of,
 )
-from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.reformulation import ElmanProblem, Trial
 from sktime_alm.solver.result import IMPROVEMENT, Status, Step
 from sktime_alm.solver.secants import LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings

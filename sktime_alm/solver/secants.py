@@ -108,9 +108,6 @@ class FullMemory:
     def __init__(self, matrix: Array) -> None:
         self._matrix = matrix
 
-    def renew(self, inverse_metric: Array) -> None:
-        """Nothing: what has been learned takes the place of the metric."""
-
     def to_full(self) -> Memory:
         """It is one already."""
         return self

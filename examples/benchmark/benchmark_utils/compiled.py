@@ -12,7 +12,8 @@ from scipy.optimize import least_squares, minimize
 from benchmark_utils.recording import UNLIMITED, Record
 from benchmark_utils.smooth_ball import coordinates_of, place_of
 from sktime_alm.solver import ElmanParameters, ElmanProblem
-from sktime_alm.solver.reduced import Trial, evaluate, gradient_of
+from sktime_alm.solver.reduced import evaluate, gradient_of
+from sktime_alm.solver.reformulation import Trial
 
 _LBFGS = {"maxcor": 20, "maxiter": UNLIMITED, "maxfun": UNLIMITED, "ftol": 1e-15, "gtol": 1e-9}
 # what a line search is told where the network overflows, in units of the start's R

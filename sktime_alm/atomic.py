@@ -17,6 +17,7 @@ from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 from sktime_alm import files
 from sktime_alm.calendar import as_horizon
 from sktime_alm.panel import for_each_series
+from sktime_alm.partitions import is_dask
 
 # what pretrain takes X as; elsewhere it goes to the forecasters of the single series
 _PANELS = ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"]
@@ -106,7 +107,12 @@ class AtomicForecaster(BaseForecaster):
         return twin
 
     def _check_X_y(self, X: Any = None, y: Any = None, **named: Any) -> Any:
-        """As the base class, after X without columns and X for all series of a panel."""
+        """As the base class, after X without columns and X for all series of a panel.
+
+        Dask frames, which only ``pretrain`` takes, stay where they are.
+        """
+        if is_dask(y):
+            return X, y
         if isinstance(X, pd.DataFrame) and X.columns.empty:
             X = None
         if isinstance(X, pd.DataFrame) and not isinstance(X.index, pd.MultiIndex):

@@ -188,7 +188,7 @@ class Estimator:
         self, panel: Sequence[Series], progress: Progress, previous: Pretrained | None = None
     ) -> Pretrained:
         """Train on all series of a panel, each standardised by itself; or train on from before."""
-        pieces = [self._rows(series, self._scalers(series)) for series in panel]
+        pieces = [self.rows(series) for series in panel]
         rows = Rows.stacked(pieces)
         if rows.is_observed.sum() < 2:
             raise ValueError(
@@ -241,6 +241,10 @@ class Estimator:
     def _scalers(self, series: Series) -> tuple[Standardizer, Standardizer]:
         """Of y, or its logarithms, and of X."""
         return Standardizer.fit(series.y, self.loss.is_log), Standardizer.fit(series.X)
+
+    def rows(self, series: Series) -> Rows:
+        """What networks are trained on, standardised by the series itself."""
+        return self._rows(series, self._scalers(series))
 
     def _rows(self, series: Series, scalers: tuple[Standardizer, Standardizer]) -> Rows:
         return Rows.of(self.layout, series, *scalers, self.loss)
@@ -354,17 +358,7 @@ class Estimator:
         def trained(
             rows: Rows, alpha: float, skip_alpha: float, initial: ElmanParameters
         ) -> ElmanParameters:
-            problem = ElmanProblem(
-                rows.inputs,
-                rows.targets,
-                self._penalties(rows, alpha, skip_alpha),
-                self.sigma,
-                rows.starts,
-                self.linear_skip,
-                self.settings.max_recurrence,
-                self.settings.recurrence_norm,
-                rows.datafit,
-            )
+            problem = self.problem(rows, self.penalties_of(rows, alpha, skip_alpha))
             solved = problem
             if is_brief and not problem.is_squared:
                 # hidden units of the squared loss, whose blocks are closed, do for a comparison
@@ -461,9 +455,25 @@ class Estimator:
             settings=self.settings,
         )
 
-    def _penalties(self, rows: Rows, alpha: float, skip_alpha: float) -> Regularization:
-        """The penalties of these strengths, against the mean over the rows."""
-        alpha, skip_alpha = strengths_of_mean(rows, self.hidden_size, alpha, skip_alpha)
+    def problem(self, rows: Rows, regularization: Regularization) -> ElmanProblem:
+        """The problem of these rows."""
+        return ElmanProblem(
+            rows.inputs,
+            rows.targets,
+            regularization,
+            self.sigma,
+            rows.starts,
+            self.linear_skip,
+            self.settings.max_recurrence,
+            self.settings.recurrence_norm,
+            rows.datafit,
+        )
+
+    def penalties_of(
+        self, rows: Rows, alpha: float, skip_alpha: float, n_rows: int | None = None
+    ) -> Regularization:
+        """The penalties of these strengths, against the mean over the rows, or over so many."""
+        alpha, skip_alpha = strengths_of_mean(rows, self.hidden_size, alpha, skip_alpha, n_rows)
         shape = rows.inputs.shape[1], self.hidden_size, rows.targets.shape[1]
         return Regularization.scaled(
             alpha, *shape, skip_alpha=skip_alpha if self.linear_skip else None
@@ -541,7 +551,7 @@ class Estimator:
         ones = np.ones((len(rows.inputs), 1))
         Z = np.hstack([pairs[0][1], rows.inputs[:, :n_inputs], ones])[rows.is_observed]
         alpha = penalties.alpha if np.isfinite(penalties.alpha) else 1.0
-        regularization = self._penalties(rows, alpha, penalties.skip_alpha)
+        regularization = self.penalties_of(rows, alpha, penalties.skip_alpha)
         l2 = regularization.of_readout(self.hidden_size, n_inputs)
         outputs = np.mean([pair[0] for pair in pairs], axis=0)
         outputs, targets = outputs[rows.is_observed], rows.targets[rows.is_observed]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -14,12 +15,14 @@ from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from sktime_alm.arguments import CONTEMPORANEOUS, advice_on, check_arguments, layout_of, settings_of
 from sktime_alm.atomic import AtomicForecaster, fitted_attribute
+from sktime_alm.engines import engine_of
 from sktime_alm.estimator import Estimator
 from sktime_alm.fitted import Fitted, check_complete
 from sktime_alm.history import History, HoleInX
 from sktime_alm.inputs import Series
 from sktime_alm.intervals import quantiles
 from sktime_alm.panel import PanelNetwork, histories
+from sktime_alm.partitions import Partitions, is_dask
 from sktime_alm.penalties import Candidate
 from sktime_alm.progress import watching
 from sktime_alm.solver import ALMSettings, SafeguardedSettings
@@ -27,6 +30,7 @@ from sktime_alm.solver._typing import Array, IntArray
 from sktime_alm.solver.activations import Activation, get_activation
 from sktime_alm.solver.datafits import Datafit, get_datafit
 from sktime_alm.solver.result import Callback
+from sktime_alm.spreading import fit_blocks
 
 
 class ALMElmanForecaster(AtomicForecaster):
@@ -293,6 +297,20 @@ class ALMElmanForecaster(AtomicForecaster):
     def _pretrain(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: ForecastingHorizon | None = None
     ) -> ALMElmanForecaster:
+        with self._parts(y, X) as parts:
+            if parts is not None:
+                y, X = parts.sample()
+            self.pretrained_ = self._panel_network(y, X, parts)
+        result = self.pretrained_.pretrained.trained.result
+        self._tell(
+            advice_on(result, settings_of(self.solver_options, self.max_iter)), ConvergenceWarning
+        )
+        return self
+
+    def _panel_network(
+        self, y: pd.DataFrame, X: pd.DataFrame | None, parts: Partitions | None
+    ) -> PanelNetwork:
+        """Train on a panel, or on parts of which it is a sample."""
         before: PanelNetwork | None = getattr(self, "pretrained_", None)
         # the same columns in every series, and in the order of the first panel
         X_columns = y.columns[:0] if X is None else X.columns
@@ -305,16 +323,29 @@ class ALMElmanForecaster(AtomicForecaster):
         panel = [history.seen_by(estimator.layout) for history in panel]
         for history in panel if estimator.loss.is_log else ():
             self._tell(history.zeros())
-        with watching(self.verbose, self.callback) as progress:
-            trained = estimator.fit_panel(
-                [history.series for history in panel],
-                progress,
-                before.pretrained if before else None,
-            )
-        self._tell(advice_on(trained.trained.result, estimator.settings), ConvergenceWarning)
         calendar = panel[0].calendar if before is None else before.calendar
-        self.pretrained_ = PanelNetwork(trained, y.columns, X_columns, calendar)
-        return self
+        series = [history.series for history in panel]
+        pretrained = before.pretrained if before else None
+        with watching(self.verbose, self.callback) as progress:
+            if parts is None or parts.is_small:
+                trained = estimator.fit_panel(series, progress, pretrained)
+            else:
+                with parts.loaded(estimator, X_columns, calendar) as blocks:
+                    trained = fit_blocks(estimator, series, blocks, progress, pretrained)
+        return PanelNetwork(trained, y.columns, X_columns, calendar)
+
+    @contextmanager
+    def _parts(self, y: Any, X: Any) -> Iterator[Partitions | None]:
+        """The panel in parts, where sktime's config names a backend or it is a Dask frame."""
+        config = self.get_config()
+        backend, params = config["backend:parallel"], config["backend:parallel:params"]
+        if is_dask(y) and backend in (None, "None"):
+            backend = "dask"
+        if backend in (None, "None"):
+            yield None
+            return
+        with engine_of(backend, params) as engine:
+            yield Partitions.of(y, X, engine)
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
         times, asked = self._question(fh, X)

@@ -74,7 +74,8 @@ def histories(
         try:
             found = History.of(series.droplevel(levels), of_series, X_columns, calendar)
         except ValueError as error:
-            raise ValueError(f"{error} (series {key!r})") from error
+            label = names[0] if len(names) == 1 else names
+            raise ValueError(f"{error} (series {label!r})") from error
         calendar = found.calendar if calendar is None else calendar
         yield found
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sktime_alm.solver.result import Callback, IterationRecord
+
+# what the residual goes down to, for an estimate of the time left
+_USUAL_TOLERANCE = 1e-5
 
 logger = logging.getLogger("sktime_alm")
 
@@ -31,6 +35,7 @@ class Progress:
         is_silent = bar is None and verbose < 2
         self.choosing: Callback | None = None if is_silent else self._choosing
         self.training: Callback | None = callback if is_silent else self._training
+        self.passes: Callback | None = callback if is_silent else self._passes
 
     def quietly(self) -> Progress:
         """No progress at all, for models beside the one trained; an interrupt still ends them."""
@@ -41,6 +46,12 @@ class Progress:
 
     def _training(self, record: IterationRecord) -> bool | None:
         self._show("training", record)
+        return self._callback(record) if self._callback is not None else None
+
+    def _passes(self, record: IterationRecord) -> bool | None:
+        if record.iteration == 1:
+            self._first = record
+        self._show(f"training on all rows, {_left(self._first, record)}", record)
         return self._callback(record) if self._callback is not None else None
 
     def _show(self, phase: str, record: IterationRecord) -> None:
@@ -59,6 +70,16 @@ class Progress:
             logger.info(line)
         else:
             print(line, file=sys.stderr)
+
+
+def _left(first: IterationRecord, now: IterationRecord) -> str:
+    """An estimate of the time left, from how fast the residual has fallen so far."""
+    decades = math.log10(first.kkt_residual / max(now.kkt_residual, 1e-300))
+    to_go = math.log10(max(now.kkt_residual, 1e-300) / _USUAL_TOLERANCE)
+    seconds = now.seconds - first.seconds
+    if decades <= 0.0 or to_go <= 0.0 or seconds <= 0.0:
+        return "time left unknown"
+    return f"about {seconds * to_go / decades:.0f} s left"
 
 
 @contextmanager

@@ -17,16 +17,18 @@ _TIMES_NAIVE, _MOST_NAIVE, _ROUNDING = 2.5, 3.0, 1e-6
 
 
 def strengths_of_mean(
-    rows: Rows, hidden_size: int, alpha: float, skip_alpha: float
+    rows: Rows, hidden_size: int, alpha: float, skip_alpha: float, n_rows: int | None = None
 ) -> tuple[float, float]:
     """The solver's strengths, for those in rows of prior.
 
     Against a sum over the observed rows, ``skip_alpha`` is the penalty of ||D||^2, as in any ridge
     regression. Table 2's penalties of a_i and v_i, the weights of unit i, have the product that
     ``alpha`` ||a_i||^2 and ``alpha`` ||v_i||^2 would have, whatever the sizes: where one can grow
-    as the other shrinks, 2 ``alpha`` |a_i| |v_i| is the least that they come to.
+    as the other shrinks, 2 ``alpha`` |a_i| |v_i| is the least that they come to. ``n_rows`` is the
+    number of rows observed, where these are a sample of them.
     """
-    (_, n), m, T = rows.inputs.shape, rows.targets.shape[1], max(int(rows.is_observed.sum()), 1)
+    (_, n), m = rows.inputs.shape, rows.targets.shape[1]
+    T = max(int(rows.is_observed.sum()), 1) if n_rows is None else n_rows
     return alpha * hidden_size * np.sqrt(n * m) / T, skip_alpha * n * m / T
 
 

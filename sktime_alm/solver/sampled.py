@@ -45,7 +45,11 @@ def steps(
     memory, n_steps, objectives = _first_memory(problem, iterate), 1, [iterate.objective]
     yield _step(problem, iterate, 0)
     while n_steps:
+        known = memory
         iterate, memory, n_steps = accelerated_steps(problem, iterate, memory, 1, steepest)
+        if memory is not known:
+            # what had been learned led nowhere: the curvature is another by now
+            memory = _first_memory(problem, iterate)
         objectives.append(iterate.objective)
         yield _step(problem, iterate, n_steps)
         if len(objectives) > _PATIENCE:

@@ -115,7 +115,7 @@ class SpreadProblem(TrainingProblem):
     Parameters
     ----------
     blocks : Blocks
-        Their problems are alike in all but the rows.
+        Their problems are alike in all but the rows; penalties are those of ``like``.
     like : ElmanProblem
         The kind of problem: penalties, activation, bound, loss and the numbers of columns. Its
         rows, a sample of all, tell how R is curved.
@@ -212,7 +212,8 @@ class SpreadProblem(TrainingProblem):
         if key not in self._kept:
             if len(self._kept) == _N_KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            sums = self.total(_derivatives, hidden_layer, readout, self.n_observed)
+            of_u = self.regularization.l2_preactivation
+            sums = self.total(_derivatives, hidden_layer, readout, self.n_observed, of_u)
             self._kept[key] = Derivatives(*sums)
         return self._kept[key]
 
@@ -272,15 +273,16 @@ class SpreadProblem(TrainingProblem):
 
 
 def _total(block: Block, function: Callable[..., Sums], *arguments: Any) -> Sums:
-    """The sum over the sequences of a block: what a worker does in a pass."""
+    """The sum over the sequences of a block, () of none: what a worker does in a pass."""
     with one_blas_thread, np.errstate(all="ignore"):
         return _added([function(sequence, *arguments) for sequence in block])
 
 
 def _added(sums: Sequence[Sums]) -> Sums:
     """Term by term, from the first to the last."""
-    total = list(sums[0])
-    for terms in sums[1:]:
+    found = [terms for terms in sums if terms]
+    total = list(found[0]) if found else []
+    for terms in found[1:]:
         total = [so_far + term for so_far, term in zip(total, terms, strict=True)]
     return tuple(total)
 
@@ -325,9 +327,9 @@ def _hidden_layer_gram(problem: ElmanProblem, hidden_layer: Array) -> Sums:
 
 
 def _derivatives(
-    problem: ElmanProblem, hidden_layer: Array, readout: Array, n_observed: int
+    problem: ElmanProblem, hidden_layer: Array, readout: Array, n_observed: int, of_u: float
 ) -> Sums:
-    """The second pass; ``n_observed`` is that of all blocks."""
+    """The second pass; ``n_observed`` is that of all blocks, ``of_u`` the penalty of ||u||^2."""
     u, h = problem.rollout_of(hidden_layer)
     errors, xi, zeta = problem.errors(readout, h), np.empty_like(u), np.empty_like(u)
     slope = kernels.differentiate(
@@ -342,7 +344,7 @@ def _derivatives(
         n_observed,
         problem.is_end,
         np.zeros(hidden_layer.shape[1]),
-        problem.regularization.l2_preactivation,
+        of_u,
         problem.sigma.kernel,
     )
     return (

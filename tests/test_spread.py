@@ -1,0 +1,217 @@
+"""Rows in blocks: the same sums as in process, and the same network wherever the blocks are."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sktime_alm.engines import Threads
+from sktime_alm.solver import (
+    ALMSettings,
+    ElmanParameters,
+    ElmanProblem,
+    Regularization,
+    SafeguardedSettings,
+    Status,
+    solve,
+    train,
+)
+from sktime_alm.solver.datafits import QLIKE, Squared
+from sktime_alm.solver.lagrangian import adjoint_multipliers
+from sktime_alm.solver.multistart import linear_model
+from sktime_alm.solver.optimality import certify
+from sktime_alm.solver.reduced import evaluate, gradient_of, iterate_at, metric
+from sktime_alm.solver.sampled import sampled_hessian
+from sktime_alm.solver.spread import LocalBlocks, Lost, SpreadProblem
+
+R, N_SERIES, LENGTH = 3, 12, 60
+SETTINGS = SafeguardedSettings(n_relaxations=0)
+
+
+def make_problem(activation="elu", datafit=None, missing=True, max_recurrence=0.98):
+    rng = np.random.default_rng(0)
+    T = N_SERIES * LENGTH
+    X = rng.normal(size=(T, 2)) * [1.0, 5.0]
+    Y = np.tanh(X @ [[1.0], [0.2]]) + 0.3 * rng.normal(size=(T, 1))
+    if missing:
+        Y[[5, 100, 101, 400]] = np.nan
+    return ElmanProblem(
+        X,
+        Y,
+        Regularization.scaled(0.01, 2, R, 1, skip_alpha=1e-3),
+        activation,
+        tuple(range(0, T, LENGTH)),
+        linear_skip=True,
+        max_recurrence=max_recurrence,
+        datafit=datafit or Squared(),
+    )
+
+
+def sequences_of(problem):
+    ends = [*problem.starts[1:], problem.n_samples]
+    Y = problem.Y.copy()
+    Y[problem.missing] = np.nan
+    return [
+        replace(problem, X=problem.X[a:b], Y=Y[a:b], starts=(0,), regularization=Regularization())
+        for a, b in zip(problem.starts, ends, strict=True)
+    ]
+
+
+def spread(problem, n_blocks=3):
+    sequences = sequences_of(problem)
+    shares = np.array_split(np.arange(len(sequences)), n_blocks)
+    return SpreadProblem(LocalBlocks([[sequences[k] for k in share] for share in shares]), problem)
+
+
+def random_layer(seed=0):
+    return 0.4 * np.random.default_rng(seed).normal(size=(R, R + 3))
+
+
+@pytest.mark.parametrize("datafit", [Squared(), QLIKE()], ids=["squared", "qlike"])
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+def test_sums_over_blocks_are_those_in_process(activation, datafit):
+    problem = make_problem(activation, datafit)
+    blocks, layer = spread(problem), random_layer()
+    expected, found = evaluate(problem, layer), evaluate(blocks, layer)
+    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-12)
+    np.testing.assert_allclose(found.readout, expected.readout, rtol=1e-7, atol=1e-9)
+    expected = expected._replace(readout=found.readout)
+    np.testing.assert_allclose(
+        gradient_of(blocks, found), gradient_of(problem, expected), rtol=1e-8, atol=1e-10
+    )
+    np.testing.assert_allclose(metric(blocks, found), metric(problem, expected), rtol=1e-9)
+    np.testing.assert_allclose(blocks.target_size, problem.target_size, rtol=1e-12)
+    np.testing.assert_allclose(blocks.contraction.sizes, problem.contraction.sizes, rtol=1e-12)
+    assert (blocks.n_samples, blocks.n_observed) == (problem.n_samples, problem.n_observed)
+
+
+@pytest.mark.parametrize("l2_preactivation", [1e-8, 1e-3])
+def test_the_certificate_of_blocks_is_that_of_the_adjoint_multipliers(l2_preactivation):
+    problem = make_problem()
+    penalties = replace(problem.regularization, l2_preactivation=l2_preactivation)
+    Y = problem.Y.copy()
+    Y[problem.missing] = np.nan
+    problem = replace(problem, Y=Y, regularization=penalties)
+    rng = np.random.default_rng(1)
+    parameters = ElmanParameters.from_layers(random_layer(), rng.normal(size=(1, R + 3)))
+    point = problem.feasible_point(parameters)
+    expected = certify(problem, point, adjoint_multipliers(problem, point), 1e-5)
+    found = spread(problem).certificate(parameters, 1e-5)
+    np.testing.assert_allclose(found.stationarity, expected.stationarity, rtol=1e-9)
+    np.testing.assert_allclose(
+        found.relative_stationarity, expected.relative_stationarity, rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("datafit", [Squared(), QLIKE()], ids=["squared", "qlike"])
+def test_a_network_from_a_sample_becomes_the_minimum_of_all_rows(datafit):
+    problem = make_problem("elu", datafit)
+    blocks = spread(problem)
+    some = sequences_of(problem)[::3]
+    begun = train(
+        np.vstack([one.X for one in some]),
+        np.vstack([one.Y for one in some]),
+        R,
+        alpha=0.01,
+        skip_alpha=1e-3,
+        linear_skip=True,
+        activation="elu",
+        datafit=datafit,
+        random_state=0,
+        settings=SETTINGS,
+    ).parameters
+    result = solve(blocks, begun)
+    assert result.status is Status.CONVERGED
+    assert result.certificate.is_kkt
+    # in process from there: nothing is left to be gained
+    again = solve(problem, result.parameters, SETTINGS)
+    assert again.objective >= (1.0 - 1e-7) * result.objective
+    np.testing.assert_allclose(problem.objective(result.parameters), result.objective, rtol=1e-12)
+
+
+def test_threads_take_the_same_sums_bit_by_bit():
+    problem = make_problem("relu")
+    sequences = sequences_of(problem)
+    halves = [sequences[:6], sequences[6:]]
+    here = SpreadProblem(LocalBlocks(halves), problem)
+    blocks = Threads(2).load(lambda sequence: [sequence], [(one,) for one in sequences])
+    there = SpreadProblem(blocks, problem)
+    results = [solve(one, linear_like(problem)) for one in (here, there)]
+    for a, b in zip(*(result.parameters.arrays() for result in results), strict=True):
+        np.testing.assert_array_equal(a, b)
+    blocks.close()
+
+
+def linear_like(problem):
+    layer = problem.contraction.nearest(random_layer(3))
+    drawn = ElmanParameters.from_layers(layer, np.zeros((1, R + 3)))
+    linear = linear_model(problem, R)
+    return replace(drawn, c=linear.c, D=linear.D)
+
+
+def test_the_sampled_hessian_is_that_of_R_where_the_sample_is_all():
+    problem = make_problem("tanh", missing=False)
+    blocks = spread(problem)
+    iterate = iterate_at(blocks, random_layer())
+    hessian = sampled_hessian(blocks, iterate)
+    direction = np.random.default_rng(4).normal(size=iterate.variables.shape)
+    step = 1e-5 * direction
+    contraction = blocks.contraction
+
+    def gradient(variables):
+        frame = contraction.frame(variables)
+        trial = evaluate(blocks, frame.hidden_layer)
+        return contraction.pull_back(frame, gradient_of(blocks, trial))
+
+    expected = gradient(iterate.variables + step) - gradient(iterate.variables - step)
+    np.testing.assert_allclose(
+        hessian @ direction.ravel(),
+        expected.ravel() / 2e-5,
+        rtol=2e-3,
+        atol=2e-4 * np.abs(hessian).max(),
+    )
+
+
+def test_one_evaluation_is_two_passes():
+    blocks, passes = spread(make_problem()), []
+    plain = blocks.blocks.map
+    blocks.blocks.map = lambda *arguments: passes.append(1) or plain(*arguments)
+    trial = evaluate(blocks, random_layer())
+    gradient_of(blocks, trial)
+    blocks.certificate(trial.point.parameters, 1e-5)
+    # the size of the targets is a pass of its own, once
+    assert len(passes) == 3
+    gradient_of(blocks, evaluate(blocks, random_layer(1)))
+    assert len(passes) == 5
+
+
+def test_a_network_that_overflows_is_none():
+    blocks = spread(make_problem("relu", max_recurrence=np.inf))
+    assert evaluate(blocks, 1e200 * random_layer()) is None
+    parameters = ElmanParameters.from_layers(1e200 * random_layer(), np.ones((1, R + 3)))
+    assert blocks.objective(parameters) == np.inf
+
+
+def test_blocks_that_are_lost_leave_the_best_network_so_far():
+    problem = make_problem()
+    blocks = spread(problem)
+    plain, passes = blocks.blocks.map, []
+
+    def failing(*arguments):
+        passes.append(1)
+        if len(passes) > 12:
+            raise Lost("gone")
+        return plain(*arguments)
+
+    blocks.blocks.map = failing
+    start = linear_like(problem)
+    result = solve(blocks, start)
+    assert result.status is Status.LOST
+    assert problem.objective(result.parameters) < problem.objective(start)
+    np.testing.assert_allclose(problem.objective(result.parameters), result.objective)
+
+
+def test_the_method_of_the_paper_is_not_for_blocks():
+    problem = make_problem(missing=False)
+    with pytest.raises(TypeError, match="settings must be SafeguardedSettings for rows in blocks"):
+        solve(spread(problem), linear_like(problem), ALMSettings())

@@ -24,7 +24,7 @@ from sktime_alm.solver import ElmanProblem, Regularization
 from sktime_alm.solver.spread import Block, Blocks
 
 # a panel of as many rows is trained on as a whole, and a sample of a larger one has as many
-SAMPLE_ROWS = 50_000
+SAMPLE_ROWS = 20_000
 # rows whose states stay in the processor's cache
 _IN_CACHE = 8_192
 # sktime's mark of the columns of a Dask frame that are levels of its index

@@ -8,6 +8,7 @@ percent of the way to a minimum, and a handful of passes over all rows is enough
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
@@ -30,8 +31,8 @@ _FLATTEST = 1e-6
 _MOST_WEIGHTS = 1_000
 # multiples of the first objective and gradient above which the gradient is that of a cliff
 _STEEPEST = 30.0
-# so many steps that lower R relatively by less are the last ones
-_PATIENCE, _LEAST_FALL = 10, 1e-6
+# so many steps that lower R relatively by less, and its gradient not by half, are the last ones
+_PATIENCE, _LEAST_FALL = 10, 1e-4
 
 
 def steps(
@@ -42,7 +43,7 @@ def steps(
     if iterate is None:
         return Status.NON_FINITE
     steepest = _STEEPEST * max(iterate.objective, float(np.linalg.norm(iterate.gradient)))
-    memory, n_steps, objectives = _first_memory(problem, iterate), 1, [iterate.objective]
+    memory, n_steps, marks = _first_memory(problem, iterate), 1, [_Mark.at(iterate)]
     yield _step(problem, iterate, 0)
     while n_steps:
         known = memory
@@ -50,13 +51,32 @@ def steps(
         if memory is not known:
             # what had been learned led nowhere: the curvature is another by now
             memory = _first_memory(problem, iterate)
-        objectives.append(iterate.objective)
+        marks.append(_Mark.at(iterate))
         yield _step(problem, iterate, n_steps)
-        if len(objectives) > _PATIENCE:
-            fall = objectives[-1 - _PATIENCE] - objectives[-1]
-            if fall <= _LEAST_FALL * objectives[-1]:
-                return Status.NO_PROGRESS
+        if _is_slow(marks):
+            return Status.NO_PROGRESS
     return Status.AT_REST
+
+
+class _Mark(NamedTuple):
+    """How far a step got: R, and the norm of its gradient."""
+
+    objective: float
+    slope: float
+
+    @classmethod
+    def at(cls, iterate: Iterate) -> _Mark:
+        return cls(iterate.objective, float(np.linalg.norm(iterate.gradient)))
+
+
+def _is_slow(marks: list[_Mark]) -> bool:
+    """Whether the last steps hardly lowered R, nor made its gradient half as small."""
+    if len(marks) <= _PATIENCE:
+        return False
+    fall = marks[-1 - _PATIENCE].objective - marks[-1].objective
+    recent, earlier = marks[-_PATIENCE:], marks[:-_PATIENCE]
+    is_steep = min(m.slope for m in recent) > 0.5 * min(m.slope for m in earlier)
+    return fall <= _LEAST_FALL * marks[-1].objective and is_steep
 
 
 def _step(problem: SpreadProblem, iterate: Iterate, n_steps: int) -> Step:

@@ -1,0 +1,177 @@
+"""How an evaluation of R with its gradient grows with rows and workers, against PyTorch's.
+
+    python examples/benchmark/blocks.py --rows 1e4 1e5 1e6 --workers 1 2
+
+For each number of rows: one evaluation in process, over blocks on threads and on Dask workers, and
+one full-batch epoch (forward and backward) of the same network in PyTorch. Seconds are medians of
+several, the number of bytes is what travels to and from a worker. The last table is a model
+of more workers than there are here: the rows' share of the work, and two round trips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sktime_alm.engines import Dask, Engine, Threads
+from sktime_alm.solver import ElmanProblem, Regularization
+from sktime_alm.solver.reduced import evaluate, gradient_of
+from sktime_alm.solver.spread import SpreadProblem
+
+LENGTH, N_INPUTS, PIECE = 1_000, 12, 8_000
+N_REPEATS = 7
+
+
+def sequences(first: int, n_series: int, hidden_size: int) -> ElmanProblem:
+    """Series of ``LENGTH`` rows, made where they are needed."""
+    rng = np.random.default_rng(first)
+    X = rng.normal(size=(n_series * LENGTH, N_INPUTS))
+    Y = np.tanh(X[:, :1] + 0.5 * X[:, 1:2]) + 0.3 * rng.normal(size=(len(X), 1))
+    penalties = Regularization.scaled(1e-3, N_INPUTS, hidden_size, 1, skip_alpha=1e-3)
+    starts = tuple(range(0, len(X), LENGTH))
+    return ElmanProblem(X, Y, penalties, "relu", starts, linear_skip=True, max_recurrence=0.98)
+
+
+def block(first: int, n_series: int, hidden_size: int) -> list[ElmanProblem]:
+    """The same as a block of one problem."""
+    return [sequences(first, n_series, hidden_size)]
+
+
+def seconds(evaluation: Callable[[], Any]) -> float:
+    """The median of several, after one that compiles."""
+    evaluation()
+    found = []
+    for _ in range(N_REPEATS):
+        began = time.perf_counter()
+        evaluation()
+        found.append(time.perf_counter() - began)
+    return float(np.median(found))
+
+
+def ours(problem: Any, layer: np.ndarray) -> None:
+    """R and its gradient, at a hidden layer not seen before."""
+    layer[0, 0] += 1e-9
+    trial = evaluate(problem, layer.copy())
+    assert trial is not None
+    gradient_of(problem, trial)
+
+
+def spread(engine: Engine, n_rows: int, hidden_size: int) -> SpreadProblem:
+    """The rows in blocks of the engine."""
+    n_series = PIECE // LENGTH
+    parts = [(k, n_series, hidden_size) for k in range(max(n_rows // PIECE, 1))]
+    return SpreadProblem(engine.load(block, parts), sequences(0, n_series, hidden_size))
+
+
+def torch_epoch(n_rows: int, hidden_size: int, n_threads: int) -> float:
+    """Seconds of one full-batch forward and backward pass."""
+    import torch
+
+    torch.set_num_threads(n_threads)
+    problem = sequences(0, max(n_rows // LENGTH, 1), hidden_size)
+    X = torch.tensor(problem.X.reshape(-1, LENGTH, N_INPUTS))
+    Y = torch.tensor(problem.Y.reshape(-1, LENGTH, 1))
+    network = torch.nn.RNN(N_INPUTS, hidden_size, nonlinearity="relu", batch_first=True).double()
+    readout = torch.nn.Linear(hidden_size + N_INPUTS, 1).double()
+
+    def epoch() -> None:
+        states = network(X)[0]
+        loss = ((readout(torch.cat([states, X], dim=2)) - Y) ** 2).mean()
+        network.zero_grad()
+        readout.zero_grad()
+        loss.backward()
+
+    return seconds(epoch)
+
+
+@contextmanager
+def workers(n_workers: int) -> Iterator[Dask]:
+    """A cluster on this machine."""
+    from distributed import Client, LocalCluster
+
+    options = {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with LocalCluster(**options, silence_logs=50) as cluster, Client(cluster) as client:
+        yield Dask(client)
+
+
+def measured(
+    n_rows: int, n_workers: list[int], hidden_size: int, with_torch: bool
+) -> dict[str, float]:
+    """Seconds of an evaluation, in each way."""
+    rng = np.random.default_rng(0)
+    layer = 0.2 * rng.normal(size=(hidden_size, hidden_size + N_INPUTS + 1))
+    found = {}
+    if n_rows <= 2_000_000:
+        whole = sequences(0, max(n_rows // LENGTH, 1), hidden_size)
+        found["in process"] = seconds(partial(ours, whole, layer))
+        del whole
+    for n in n_workers:
+        problem = spread(Threads(n), n_rows, hidden_size)
+        found[f"threads, {n}"] = seconds(partial(ours, problem, layer))
+        problem.blocks.close()
+        with workers(n) as engine:
+            problem = spread(engine, n_rows, hidden_size)
+            found[f"Dask, {n}"] = seconds(partial(ours, problem, layer))
+            problem.blocks.close()
+        if with_torch and n_rows <= 2_000_000:
+            found[f"PyTorch epoch, {n}"] = torch_epoch(n_rows, hidden_size, n)
+    return found
+
+
+def travelling(hidden_size: int) -> int:
+    """Bytes to and from a worker in an evaluation, of numbers alone."""
+    r, q, k = hidden_size, hidden_size + N_INPUTS + 1, hidden_size + N_INPUTS + 1
+    there = 2 * r * q + k
+    back = r * r + r * (N_INPUTS + 1) + r + r * q + k + 3
+    return 8 * (there + back)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=float, nargs="+", default=[1e4, 1e5, 1e6])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--hidden-size", type=int, default=20)
+    parser.add_argument("--without-torch", action="store_true")
+    arguments = parser.parse_args()
+    r = arguments.hidden_size
+    table = pd.DataFrame(
+        {
+            f"{int(n_rows):,}": measured(
+                int(n_rows), arguments.workers, r, not arguments.without_torch
+            )
+            for n_rows in arguments.rows
+        }
+    )
+    print(f"Seconds of an evaluation of R with its gradient, r = {r}, {N_INPUTS} inputs, by rows:")
+    print(table.round(4).to_string(na_rep="-"))
+    print(f"Bytes to and from a worker in an evaluation: {travelling(r):,}, whatever the rows")
+    smallest, largest = table.columns[0], table.columns[-1]
+    name = f"Dask, {arguments.workers[0]}"
+    a_row = (table.loc[name, largest] - table.loc[name, smallest]) / (
+        float(largest.replace(",", "")) - float(smallest.replace(",", ""))
+    )
+    overhead = max(table.loc[name, smallest] - a_row * float(smallest.replace(",", "")), 0.0)
+    print(
+        f"\nModel: {1e9 * a_row:.0f} ns a row on one worker, {1e3 * overhead:.1f} ms for two round "
+        "trips of one task; tasks leave the scheduler 0.2 ms apart, and rows are shared evenly."
+    )
+    model = {
+        f"{n} workers": {
+            f"{n_rows:,}": a_row * n_rows / n + overhead + 2 * n * 2e-4
+            for n_rows in (10**6, 10**7, 10**8, 10**9)
+        }
+        for n in (1, 2, 16, 256)
+    }
+    print(pd.DataFrame(model).T.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

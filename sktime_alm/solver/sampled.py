@@ -32,7 +32,7 @@ _MOST_WEIGHTS = 1_000
 # multiples of the first objective and gradient above which the gradient is that of a cliff
 _STEEPEST = 30.0
 # so many steps that lower R relatively by less, and its gradient not by half, are the last ones
-_PATIENCE, _LEAST_FALL = 10, 1e-4
+_PATIENCE, _LEAST_FALL = 20, 1e-4
 
 
 def steps(

@@ -18,6 +18,15 @@ _N_PIECES = 10
 _HARDLY, _CLEARLY = 1.0, 2.5
 # mean losses of standardised values that differ by less are the same
 _TIE = 1e-12
+# Training that ends at so many times the error of the best has failed: it rests in a minimum far
+# from the others. Where noise is most of the error no two starts differ nearly as much.
+_FAILED = 4.0
+
+
+def not_failed(errors: Sequence[float]) -> list[int]:
+    """Which of several trainings have not failed, by their mean losses or objectives."""
+    limit = _FAILED * min(errors, default=0.0)
+    return [k for k, error in enumerate(errors) if error <= limit]
 
 
 def average(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sktime_alm.averaging import average
+from sktime_alm.averaging import average, not_failed
 from sktime_alm.bias import bias_of_skip
 from sktime_alm.fitted import Fitted, combined_spread, last_states
 from sktime_alm.inputs import InputLayout, Rows, Series, full_rows
@@ -402,21 +402,25 @@ class Estimator:
             results.append(estimator._solve(rows, alpha, skip_alpha, progress.training, start))
             if results[-1].status is Status.INTERRUPTED:
                 break
-        # the last outcome of a training with a linear skip is the regression: no start
-        combine = self._combination(rows, penalties)
-        drawn = tuple(
-            combine(start.parameters)
-            for result in results
-            for start in (result.starts[:-1] if self.linear_skip else result.starts)
-            if start.parameters is not None
-        )
+        drawn = self._drawn(results)
         best = min(results, key=lambda result: result.objective)
         best = replace(best, starts=tuple(start for result in results for start in result.starts))
         if any(result.status is Status.INTERRUPTED for result in results):
             best = replace(best, status=Status.INTERRUPTED)
         # a single start may end above the regression, which training compares with
-        networks = drawn if len(drawn) > 1 else (combine(best.parameters),)
-        return Trained(best, networks)
+        networks = drawn if len(drawn) > 1 else [best.parameters]
+        return Trained(best, tuple(map(self._combination(rows, penalties), networks)))
+
+    def _drawn(self, results: Sequence[ALMResult]) -> list[ElmanParameters]:
+        """The networks of all starts but those that failed, with which a mean is worse than one."""
+        found = [
+            (start.objective, start.parameters)
+            for result in results
+            # the last outcome of a training with a linear skip is the regression: no start
+            for start in (result.starts[:-1] if self.linear_skip else result.starts)
+            if start.parameters is not None
+        ]
+        return [found[k][1] for k in not_failed([objective for objective, _ in found])]
 
     def _combination(
         self, rows: Rows, penalties: Penalties

@@ -79,7 +79,8 @@ class ALMElmanForecaster(AtomicForecaster):
     max_iter : int, optional
         Outer iterations, in place of those of ``solver_options`` (300).
     n_init : int, default=1
-        Number of random starts. The forecast is the mean of those of all networks.
+        Number of random starts. The forecast is the mean of those of all networks but
+        those that failed, which end at four times the objective of the best or more.
     interval_method : {"bootstrap", "conformal"}, default="bootstrap"
         Quantiles from simulated paths, or from errors so many steps ahead.
     random_state : int, numpy Generator or RandomState, optional

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sktime_alm.averaging import average, earned_weight, standard_error
+from sktime_alm.averaging import average, earned_weight, not_failed, standard_error
 from sktime_alm.inputs import Rows
 from sktime_alm.regression import residual_variance, ridge, sensible
 from sktime_alm.solver import ElmanParameters
@@ -92,7 +92,8 @@ class Penalties(NamedTuple):
 
     Networks trained with them forecast with a share of ``weight``, the regression with the rest.
     ``models`` were each trained on the rows before an origin, and averaged; there are none where
-    nothing was chosen. ``start`` is the last of them before it was, to train on from.
+    nothing was chosen. ``start`` is the last of them that has not failed, before it was, to train
+    on from.
     """
 
     alpha: float
@@ -243,8 +244,19 @@ def choose_alpha(
         chosen.weight,
         candidates,
         tuple(zip(origins, chosen.averages, strict=True)),
-        chosen.networks[-1] if chosen.weight > 0.0 else None,
+        _start(chosen.networks, rows, states) if chosen.weight > 0.0 else None,
     )
+
+
+def _start(networks: Sequence[ElmanParameters], rows: Rows, states: States) -> ElmanParameters:
+    """The network to train on from: the last, of the most rows, unless its training has failed."""
+    errors = []
+    with np.errstate(all="ignore"):
+        for network in networks:
+            outputs = network.outputs(states(network, rows), rows.inputs)
+            losses = rows.datafit.value(rows.targets, outputs)[rows.is_observed]
+            errors.append(float(np.nan_to_num(losses.mean(), nan=np.inf)))
+    return networks[max(not_failed(errors), default=-1)]
 
 
 class _Point(NamedTuple):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sktime_alm.averaging import average, earned_weight, standard_error
+from sktime_alm.averaging import average, earned_weight, not_failed, standard_error
 from sktime_alm.solver import ElmanParameters
 
 
@@ -52,6 +52,11 @@ def test_a_network_of_noise_has_no_weight():
     assert np.mean(np.array(weights) == 0.0) > 0.9 and np.mean(weights) < 0.01
     runaway = [np.full(100, np.inf)] * 3
     assert earned_weight(at[0], runaway, runaway) == 0.0
+
+
+def test_trainings_fail_by_their_distance_to_the_best():
+    assert not_failed([1.0, 5.0, 3.9, np.inf, np.nan]) == [0, 2]
+    assert not_failed([]) == [] and not_failed([0.0, 0.0, 1e-9]) == [0, 1]
 
 
 def test_standard_errors_know_that_neighbours_are_alike():

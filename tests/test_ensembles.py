@@ -1,11 +1,17 @@
 """Several networks as one forecast, and how much they differ."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.intervals import N_PATHS, draw_noise
+from sktime_alm.penalties import _start
+from sktime_alm.solver import ElmanParameters, train
+from sktime_alm.solver.datafits import Squared
 from tests.conftest import named, outcomes, without_posterior
 from tests.test_forecaster import Y2, X, Y
 
@@ -64,6 +70,43 @@ def test_the_networks_are_those_of_single_fits_and_the_best_is_the_best_of_them(
     single = ALMElmanForecaster(**{**options, "n_init": 1}).fit(Y, X)
     np.testing.assert_array_equal(single.seed_spread_, [np.nan])
     np.testing.assert_array_equal(single.parameters_.V, several.networks_[0].V)
+
+
+def test_starts_that_failed_are_left_out_of_the_mean(monkeypatch):
+    expected = ALMElmanForecaster(random_state=0, **FOUR).fit(Y, X).networks_
+
+    def failing(*arguments, **options):
+        result = train(*arguments, **options)
+        starts = list(result.starts)
+        starts[1] = starts[1]._replace(objective=5.0 * result.objective)
+        return replace(result, starts=tuple(starts))
+
+    monkeypatch.setattr("sktime_alm.estimator.train", failing)
+    found = ALMElmanForecaster(random_state=0, **FOUR).fit(Y, X).networks_
+    # all four where none has failed
+    assert len(expected) == 4 and len(found) == 3
+    for network, other in zip(found, (expected[0], *expected[2:]), strict=True):
+        np.testing.assert_array_equal(network.W, other.W)
+
+
+def test_training_goes_on_from_the_last_network_unless_it_has_failed():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 1))
+    rows = SimpleNamespace(
+        inputs=x, targets=x, is_observed=np.ones(200, dtype=bool), datafit=Squared()
+    )
+    zeros = np.zeros((2, 2)), np.zeros((2, 1)), np.zeros(2), np.zeros(1)
+    networks = [
+        ElmanParameters(np.zeros((1, 2)), *zeros, np.array([[1.0 - miss]]))
+        for miss in (0.1, 0.11, 0.19, 0.5)
+    ]
+
+    def start(candidates):
+        return _start(candidates, rows, lambda network, rows: np.zeros((200, 2)))
+
+    # 3.6 times the least error is no failure, 25 times is one
+    assert start(networks[:3]) is networks[2]
+    assert start(networks) is networks[2] and start(networks[3:]) is networks[3]
 
 
 def test_the_networks_take_equal_shares_of_the_paths():

@@ -29,14 +29,40 @@ def test_simulated_records_are_the_same_every_time_and_differ_between_parts():
         np.testing.assert_array_equal(first.train[0].y, again.train[0].y)
         for test in first.tests.values():
             assert not np.allclose(test[0].y[:100], first.train[0].y[:100])
-        kept, held_out = first.split()
-        assert len(kept[0].y) == 3 * len(held_out[0].y) == 3 * len(first.train[0].y) // 4
+        half, three_quarters = first.splits()
+        T = len(first.train[0].y)
+        assert len(half.train[0].y) == T // 2 and len(three_quarters.train[0].y) == 3 * T // 4
+        assert len(half.tests["held out"][0].y) == 3 * T // 4
 
 
 def test_of_many_training_records_whole_ones_are_held_out():
     records = tuple(linear_record(seed, 20) for seed in range(8))
-    kept, held_out = load("simulated tanks", None)._replace(train=records).split()
-    assert (len(kept), len(held_out)) == (6, 2)
+    parts = load("simulated tanks", None)._replace(train=records).splits()
+    held_out = [part.tests["held out"] for part in parts]
+    assert [part.train for part in parts] == [records[:4], records[:6]]
+    assert held_out == [records[4:6], records[6:]]
+
+
+def test_the_quarter_behind_a_cut_goes_on_from_the_state_before_it():
+    record = linear_record(0)
+    part = load("simulated tanks", None)._replace(train=(record,)).splits()[1]
+    seen = []
+
+    class Perfect:
+        def simulate(self, tests):
+            seen.extend(len(first) for _, first in tests)
+            return [np.concatenate([np.zeros(len(first)), record.y[len(first) :]])
+                    for _, first in tests]  # fmt: skip
+
+    # the rows before the cut are given and not scored
+    assert errors(Perfect(), part.tests, part.n_init) == {"held out": 0.0}
+    assert seen == [3 * len(record.y) // 4]
+    model = Elman(part.train, 0, hidden_size=2, lags=0, exog_lags=[0], alpha=np.inf)
+    (run,) = model.simulate([(record.u, record.y[: seen[0]])])
+    # without a gap the forecaster goes on alike
+    X = pd.DataFrame(record.u[seen[0] :], np.arange(seen[0], len(record.y)))
+    expected = model.forecaster.predict(fh=np.arange(1, len(X) + 1), X=X)
+    np.testing.assert_allclose(run[seen[0] :], expected.to_numpy().ravel())
 
 
 def test_arx_simulates_a_linear_system_exactly():

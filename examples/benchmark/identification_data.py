@@ -14,10 +14,14 @@ from sktime_alm.datasets import make_duffing, make_tanks
 
 
 class Record(NamedTuple):
-    """An experiment: inputs u of shape (T, n) and the output y of shape (T,)."""
+    """An experiment: inputs u of shape (T, n) and the output y of shape (T,).
+
+    Of a test a model is given the first ``n_known`` outputs, or as many as of all tests.
+    """
 
     u: np.ndarray
     y: np.ndarray
+    n_known: int = 0
 
     def part(self, rows: slice) -> Record:
         return Record(self.u[rows], self.y[rows])
@@ -34,17 +38,30 @@ class Benchmark(NamedTuple):
     # from the unit of the data to the one published
     factor: float = 1.0
 
-    def split(self) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-        """The training records cut in two, a quarter held out: of many, whole records."""
-        if len(self.train) >= 4:
-            n_kept = 3 * len(self.train) // 4
-            return self.train[:n_kept], self.train[n_kept:]
-        cuts = [3 * len(record.y) // 4 for record in self.train]
-        kept = (record.part(slice(cut)) for record, cut in zip(self.train, cuts, strict=True))
-        held_out = (
-            record.part(slice(cut, None)) for record, cut in zip(self.train, cuts, strict=True)
-        )
-        return tuple(kept), tuple(held_out)
+    def splits(self) -> list[Benchmark]:
+        """Training records cut at a half and at three quarters, with the quarter behind as test.
+
+        That quarter is no record of its own: it is run from the start of the experiment, with the
+        outputs before the cut given. From a state not known it would tell how fast a model
+        forgets, not what it has learned. One quarter alone may be unlike all others.
+        """
+        found = []
+        for n_quarters in (2, 3):
+            if len(self.train) >= 4:
+                # of many, whole records
+                cut, end = (len(self.train) * n // 4 for n in (n_quarters, n_quarters + 1))
+                kept, held_out = self.train[:cut], self.train[cut:end]
+            else:
+                pairs = [_cut(record, n_quarters) for record in self.train]
+                kept, held_out = zip(*pairs, strict=True)
+            found.append(self._replace(train=kept, tests={"held out": held_out}))
+        return found
+
+
+def _cut(record: Record, n_quarters: int) -> tuple[Record, Record]:
+    """The first quarters of a record, and the record up to the end of the next one."""
+    cut, end = (len(record.y) * n // 4 for n in (n_quarters, n_quarters + 1))
+    return record.part(slice(cut)), record.part(slice(end))._replace(n_known=cut)
 
 
 def _record(made: tuple[pd.Series, pd.DataFrame]) -> Record:

@@ -40,15 +40,16 @@ class Model(Protocol):
 
 def errors(model: Model, tests: dict[str, tuple[Record, ...]], n_init: int) -> dict[str, float]:
     """The root mean squared error of each test, without the first rows of its records."""
+    known = [max(n_init, record.n_known) for part in tests.values() for record in part]
     records = [record for part in tests.values() for record in part]
-    runs = iter(model.simulate([(record.u, record.y[:n_init]) for record in records]))
-    found = {}
-    for name, part in tests.items():
-        with np.errstate(over="ignore", invalid="ignore"):
-            misses = [(record.y - next(runs))[n_init:] for record in part]
-            error = float(np.sqrt(np.mean(np.concatenate(misses) ** 2)))
-        largest = _BLOWN_UP * max(float(np.abs(record.y).max()) for record in part)
-        found[name] = error if error <= largest else np.inf
+    runs = model.simulate([(r.u, r.y[:n]) for r, n in zip(records, known, strict=True)])
+    with np.errstate(over="ignore", invalid="ignore"):
+        misses = iter([(r.y - run)[n:] for r, run, n in zip(records, runs, known, strict=True)])
+        found = {}
+        for name, part in tests.items():
+            error = float(np.sqrt(np.mean(np.concatenate([next(misses) for _ in part]) ** 2)))
+            largest = _BLOWN_UP * max(float(np.abs(record.y).max()) for record in part)
+            found[name] = error if error <= largest else np.inf
     return found
 
 

@@ -6,8 +6,9 @@
 
 A model is trained on the records of a benchmark, then runs freely on its test records: it is
 given their inputs, and their first outputs alone, which are not scored. Settings are chosen for
-each benchmark by the free run on the last quarter of the training rows, from the same candidates
-for all. Finished runs are kept in ``identification.jsonl``, and the script goes on from there.
+each benchmark by free runs over the third and the last quarter of the training rows, each by a
+model of the rows before it, from the same candidates for all. Finished runs are kept in
+``identification.jsonl``, and the script goes on from there.
 
 FOLDER holds, for any of the benchmarks of SOURCES in identification_data.py,
 
@@ -75,7 +76,7 @@ QUICK: dict[str, list[dict]] = {
 
 
 class Task(NamedTuple):
-    """One fit: of a candidate on three quarters of the training rows, or of the one chosen."""
+    """A candidate on parts of the training rows, or the one chosen on all of them."""
 
     benchmark: str
     model: str
@@ -86,15 +87,19 @@ class Task(NamedTuple):
 
 def perform(task: Task, benchmark: Benchmark, candidates: list[dict]) -> dict:
     """Fit and run freely."""
-    train, tests = benchmark.train, benchmark.tests
-    if task.is_choice:
-        train, held_out = benchmark.split()
-        tests = {"held out": held_out}
-    kind = CANDIDATES[task.model][0]
     began = time.perf_counter()
-    model = kind(train, task.seed, **candidates[task.candidate])
-    found = errors(model, tests, benchmark.n_init)
+    if task.is_choice:
+        parts = [_errors_of(task, part, candidates)["held out"] for part in benchmark.splits()]
+        found = {"held out": float(np.sqrt(np.mean(np.square(parts))))}
+    else:
+        found = _errors_of(task, benchmark, candidates)
     return {**task._asdict(), "errors": found, "seconds": time.perf_counter() - began}
+
+
+def _errors_of(task: Task, benchmark: Benchmark, candidates: list[dict]) -> dict[str, float]:
+    kind = CANDIDATES[task.model][0]
+    model = kind(benchmark.train, task.seed, **candidates[task.candidate])
+    return errors(model, benchmark.tests, benchmark.n_init)
 
 
 def chosen(runs: Iterable[dict], benchmark: str, model: str) -> int:

@@ -138,7 +138,7 @@ def test_the_macroeconomic_problem_is_short_and_collinear():
 
 
 def test_a_problem_whose_file_is_not_there_says_so():
-    missing = Problem(lambda: None, 1, 1.0, file="no_such_file.csv")
+    missing = Problem(PROBLEMS["macro"].load, 1, 1.0, file="no_such_file.csv")
     assert not missing.is_available and PROBLEMS["macro"].is_available
 
 

@@ -57,8 +57,8 @@ def rows_of(data: Data, period: str, quick: bool) -> tuple[Data, int]:
         last = first + 3 * data.refit_every
     panel = data.panel.rows(0, last)
     if quick and data.unit == "weeks":
-        frames = [frame.iloc[:, :3] for frame in (panel.variances, panel.returns)]
-        panel = Panel(*frames, panel.X)
+        variances, returns = (frame.iloc[:, :3] for frame in (panel.variances, panel.returns))
+        panel = Panel(variances, returns, panel.X)
     return data._replace(panel=panel), first
 
 

@@ -88,7 +88,8 @@ def volatility() -> tuple[np.ndarray, np.ndarray]:
     y, X = load_sp500_volatility()
     inputs = X.shift(1).assign(y=y.shift(1)).iloc[1:].to_numpy()
     targets = y.iloc[1:].to_numpy()[:, None]
-    return tuple(Standardizer.fit(a[:382]).transform(a[:382]) for a in (inputs, targets))
+    inputs, targets = (Standardizer.fit(a[:382]).transform(a[:382]) for a in (inputs, targets))
+    return inputs, targets
 
 
 def certified(name: str, **changes: object) -> ALMResult:

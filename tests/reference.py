@@ -178,7 +178,7 @@ def alm(
             u = update_preactivations(weights, h, u, xi, zeta, gamma, mu, X, lam)
         C1, C2 = residuals(weights, h, u, X)
         xi, zeta = xi + gamma * C1, zeta + gamma * C2
-        last, violation = violation, max(np.linalg.norm(C1), np.linalg.norm(C2))
+        last, violation = violation, float(max(np.linalg.norm(C1), np.linalg.norm(C2)))
         if violation > eta1 * last:
             gamma = max(
                 gamma / eta2, np.linalg.norm(xi) ** (1 + eta3), np.linalg.norm(zeta) ** (1 + eta3)

@@ -217,7 +217,7 @@ def test_diebold_mariano_rejects_a_true_hypothesis_at_its_level(h):
     shocks = rng.normal(size=(800, 2, 120 + h - 1))
     # errors h steps ahead are a moving average of h shocks
     errors = sum(shocks[..., k : k + 120] for k in range(h))
-    p_values = [diebold_mariano(*pair, h=h).p_value for pair in errors**2]
+    p_values = [diebold_mariano(a, b, h=h).p_value for a, b in errors**2]
     # 5 % with a standard error of 0.8 %; several steps ahead the test is a little oversized
     assert 0.03 <= np.mean(np.array(p_values) < 0.05) <= (0.07 if h == 1 else 0.09)
 

@@ -205,6 +205,7 @@ def test_the_page_on_the_paper_holds_the_tables_of_the_study():
     assert report.unexplained_to_markdown(table, references) in page
 
 
+@pytest.mark.slow
 def test_checks_17_the_volatility_example_compares_with_the_random_walk(tmp_path):
     picture = tmp_path / "picture.png"
     printed = run("sp500_volatility.py", "--months", "2", "--output", str(picture))

@@ -88,11 +88,12 @@ def test_errors_leave_out_the_first_rows_and_call_a_blown_up_run_infinite():
     test = linear_record(0)
 
     class Shifted:
+        by = 0.5
+
         def simulate(self, tests):
             return [np.concatenate([np.full(5, np.nan), test.y[5:] + self.by]) for _ in tests]
 
     model = Shifted()
-    model.by = 0.5
     assert errors(model, {"": (test,)}, 5)[""] == pytest.approx(0.5)
     model.by = 1e9
     assert errors(model, {"": (test,)}, 5)[""] == np.inf

@@ -184,7 +184,7 @@ def test_conformal_errors_are_those_of_forecasts_from_rolling_origins():
     y, exogenous = y.to_numpy(), exogenous.to_numpy()
     inputs = np.hstack([y[:-1], exogenous[1:]])  # of the rows from 1 on
     cuts = [int(149 * share) for share in (0.55, 0.7, 0.85, 1.0)]
-    expected = {1: [], 3: []}
+    expected: dict[int, list[np.ndarray]] = {1: [], 3: []}
     for cut, end in pairwise(cuts):
         # trained up to a cut, with a penalty of one row of prior, by 3 units
         data = inputs[:cut], y[1 : cut + 1]

@@ -140,7 +140,7 @@ def imports_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"relative import in {path}"
+            assert node.level == 0 and node.module, f"relative import in {path}"
             submodules = [f"{node.module}.{alias.name}" for alias in node.names]
             inside = [name for name in submodules if name.removeprefix("sktime_alm.") in MODULES]
             yield from inside or [node.module]

@@ -85,8 +85,16 @@ def lbfgsb(problem, initial):
     return minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=options).fun
 
 
-@pytest.mark.parametrize("activation", ["elu", "tanh"])
-@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize(
+    ("record", "activation"),
+    [
+        ("slow oscillation", "elu"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [("slow oscillation", "tanh"), ("two tanks", "elu"), ("two tanks", "tanh")]
+        ),
+    ],
+)
 def test_a_bounded_problem_is_solved_to_its_minimum(record, activation):
     X, Y = RECORDS[record]
     penalties = Regularization.scaled(1e-3, 1, 4, 1)

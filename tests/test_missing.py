@@ -45,7 +45,8 @@ class ByHand:
         """Standardised outputs of every row, the states and what stands in for z."""
         p, lags = self.p, self.lags
         T, m = self.z.shape
-        outputs, states, filled = [], [], []
+        outputs, states = [], []
+        filled: list[np.ndarray] = []
         h = np.zeros(len(p.b))
         for t in range(T + n_steps):
             in_sequence = t - max(start for start in self.starts if start <= t)

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from sktime_alm.solver import ALMSettings, ReLU, SafeguardedSettings, Status, train
+from sktime_alm.solver import (
+    ALMSettings,
+    IterationRecord,
+    ReLU,
+    SafeguardedSettings,
+    Status,
+    train,
+)
 from sktime_alm.solver.network import rollout
 
 RNG = np.random.default_rng(0)
@@ -49,7 +56,8 @@ def test_the_number_of_jobs_and_of_blas_threads_changes_no_bit():
 
 
 def test_a_callback_watches_every_start_and_an_interrupt_ends_them_all():
-    alone, seen = [], []
+    alone: list[IterationRecord] = []
+    seen: list[IterationRecord] = []
     train(X, Y, 3, n_init=4, random_state=5, callback=alone.append, **FAST)
     train(X, Y, 3, n_init=4, random_state=5, n_jobs=2, callback=seen.append, **FAST)
     objectives = [sorted(record.objective for record in records) for records in (alone, seen)]
@@ -204,11 +212,11 @@ def test_no_network_with_a_linear_skip_is_worse_than_the_ridge_regression(settin
 
 def test_rows_without_targets_are_no_part_of_the_loss_but_move_the_state():
     rng = np.random.default_rng(3)
-    inputs, state, targets = rng.normal(size=(200, 1)), 0.0, []
+    inputs, state, rows = rng.normal(size=(200, 1)), 0.0, []
     for x in inputs[:, 0]:
         state = 0.8 * state + x
-        targets.append([max(state, 0.0)])
-    targets = np.array(targets)
+        rows.append([max(state, 0.0)])
+    targets = np.array(rows)
     missing = rng.random(200) < 0.3
     with_gaps = np.where(missing[:, None], np.nan, targets)
     options = {"alpha": 1e-5, "n_init": 3, "random_state": 0, "initialization": 0.3}

@@ -230,8 +230,8 @@ def test_a_certificate_reports_what_it_says():
     assert found.feasibility_blocks == feasibility(problem, point)
     assert found.feasibility == pytest.approx(max(np.linalg.norm(C1), np.linalg.norm(C2)))
     by_size = [
-        np.linalg.norm(C1) / max(1.0, np.linalg.norm(point.u)),
-        np.linalg.norm(C2) / max(1.0, np.linalg.norm(point.h)),
+        np.linalg.norm(C1) / max(1.0, float(np.linalg.norm(point.u))),
+        np.linalg.norm(C2) / max(1.0, float(np.linalg.norm(point.h))),
     ]
     assert found.relative_feasibility == pytest.approx(max(by_size))
     assert not found.is_kkt and "is not KKT to 1e-03" in repr(found)

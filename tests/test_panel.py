@@ -289,7 +289,7 @@ def test_a_pretrained_network_beats_one_for_each_short_series(length, share):
     panel = full.groupby("series").head(length)
     auto = {"hidden_size": 4, "random_state": 0}
     pretrained = ALMElmanForecaster(**auto).pretrain(panel)
-    errors = {"pretrained": [], "alone": []}
+    errors: dict[str, list[float]] = {"pretrained": [], "alone": []}
     for key in panel.index.unique("series"):
         y, scale = full.loc[key, "y"], full.loc[key, "y"].std()
         for name, start in (("pretrained", pretrained), ("alone", ALMElmanForecaster(**auto))):

@@ -29,9 +29,15 @@ from volatility.ours import LEVELS
 SCRIPT = Path(__file__).parents[1] / "examples" / "panel_volatility.py"
 WINDOWS = (1, 4, 13)
 MODELS = installed(models(WINDOWS))
-# where it takes many fits or rows to tell, ours are too slow for every day
-SLOW_IF_OURS = [
-    pytest.param(name, marks=pytest.mark.slow) if name.startswith(OURS) else name for name in MODELS
+# a network for each series is too slow for every day
+SLOW_IF_EACH = [
+    pytest.param(name, marks=pytest.mark.slow) if name == f"{OURS}, each series" else name
+    for name in MODELS
+]
+# and where it takes many rows to tell, both of ours
+EXHAUSTIVE_IF_OURS = [
+    pytest.param(name, marks=pytest.mark.exhaustive) if name.startswith(OURS) else name
+    for name in MODELS
 ]
 
 
@@ -61,7 +67,7 @@ def changed_from(panel, row):
     return Panel(*frames)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SLOW_IF_EACH)
 def test_a_forecast_knows_the_rows_before_its_own_and_no_others(name):
     panel, n = simulated(170, 2), 150
     train, test = panel.rows(0, n), panel.rows(n, 170)
@@ -75,7 +81,7 @@ def test_a_forecast_knows_the_rows_before_its_own_and_no_others(name):
         assert (np.abs(following) > 1e-3).all()
 
 
-@pytest.mark.parametrize("name", SLOW_IF_OURS)
+@pytest.mark.parametrize("name", EXHAUSTIVE_IF_OURS)
 def test_forecasts_have_the_mean_of_the_variances(name):
     panel, n = simulated(1200), 800
     forecasts = MODELS[name].forecast(panel.rows(0, n), panel.rows(n, 1200))
@@ -191,7 +197,7 @@ def test_the_study_writes_its_tables_and_shows_how_far_it_is(tmp_path):
     assert (tmp_path / "panel_volatility.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_quick_study_has_all_models_on_all_data(tmp_path):
     run_script(tmp_path)
     text = (tmp_path / "panel_volatility.md").read_text()

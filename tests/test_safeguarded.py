@@ -19,13 +19,14 @@ from sktime_alm.solver import (
     solve,
     train,
 )
+from sktime_alm.solver.accelerated import accelerated_steps
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import adjoint_multipliers, gradient
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import certify
 from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import gradient_of, iterate_at, metric, metric_at
-from sktime_alm.solver.safeguarded import accelerated_steps, descend, relax
+from sktime_alm.solver.safeguarded import descend, relax
 from sktime_alm.solver.secants import LimitedMemory
 from tests.conftest import ACTIVATION_NAMES, cases, make_case
 

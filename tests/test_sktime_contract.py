@@ -14,15 +14,27 @@ MORE = [
     ALMElmanForecaster(lags=3, window_means={"y": (2,)}, alpha=0.5, skip_alpha="auto", **QUICK),
 ]
 
+# those that fit for every kind of index, of horizon and of data
+LONG = (
+    "test_hierarchical_with_exogenous",
+    "test_predict_time_index",
+    "test_predict_time_index_with_X",
+    "test_update_predict_predicted_index",
+)
+NAMES, CHECKS = parametrize_with_checks([ALMElmanForecaster]).args
+
 
 # the checks themselves warn: of numpy and pandas, and of what sktime will change
 @pytest.mark.filterwarnings("default", "ignore:Training did not converge")
-@parametrize_with_checks([ALMElmanForecaster])
+@pytest.mark.parametrize(
+    NAMES,
+    [pytest.param(*c, marks=pytest.mark.slow if c[1] in LONG else ()) for c in CHECKS],
+)
 def test_sktime_estimator_checks(obj, test_name):
     check_estimator(obj, tests_to_run=test_name, raise_exceptions=True, verbose=False)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("default", "ignore:Training did not converge")
 @pytest.mark.parametrize("forecaster", MORE, ids=str)
 def test_sktime_estimator_checks_of_other_arguments(forecaster):

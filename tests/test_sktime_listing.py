@@ -15,7 +15,7 @@ def stub():
     tree = ast.parse(STUB.read_text())
     (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
     found.decorator_list = []
-    namespace = {}
+    namespace: dict[str, type] = {}
     exec(compile(tree, str(STUB), "exec"), namespace)
     return namespace[found.name]
 

@@ -166,7 +166,7 @@ def test_adversarial_series(seed):
     check_adversarial(seed, longest=100, max_iter=20)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(N_QUICK, N_ALL))
 def test_many_adversarial_series(seed):
     check_adversarial(seed, longest=200)

@@ -1,6 +1,7 @@
 """Updates row by row: states in pieces equal one pass, and training goes on at little cost."""
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,17 @@ from tests.conftest import named
 from tests.test_forecaster import make_data
 from tests.test_penalties import threshold_autoregression
 
-NETWORK = {"hidden_size": 3, "alpha": 0.05, "skip_alpha": 0.5, "max_iter": 4, "random_state": 0}
+NETWORK: dict[str, Any] = {
+    "hidden_size": 3,
+    "alpha": 0.05,
+    "skip_alpha": 0.5,
+    "max_iter": 4,
+    "random_state": 0,
+}
 Y, X = make_data(T=80, m=2)
 Y_MISSING = Y.copy()
 Y_MISSING.iloc[[20, 41, 42, 50], 0] = np.nan
-CASES = {
+CASES: dict[str, tuple[pd.DataFrame, dict[str, Any]]] = {
     "plain": (Y, {}),
     "missing": (Y_MISSING, {"lags": 2}),
     "ensemble": (Y, {"n_init": 3, "lags": [1, 4], "exog_lags": [0, 2]}),

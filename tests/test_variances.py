@@ -30,7 +30,7 @@ def test_forecasts_are_positive_and_right_in_the_mean_at_all_horizons():
     y, X = make_variances(3000)
     past, new = y[:2000], y[2000:]
     forecaster = ALMElmanForecaster(**QUICK).fit(past, X[:2000])
-    ratios = {1: [], 5: []}
+    ratios: dict[int, list[float]] = {1: [], 5: []}
     for t in range(2000, 2990, 5):
         found = forecaster.predict(fh=[1, 5], X=X[t : t + 5])
         assert (found > 0.0).all()

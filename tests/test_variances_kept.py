@@ -77,7 +77,7 @@ def test_intervals_hold_what_they_say(method):
     y, X = make_variances(2400)
     options = {**QUICK, "interval_method": method, "half_lives": [1, 5], "lags": 0}
     forecaster = ALMElmanForecaster(**options).fit(y[:1600], X[:1600])
-    held = {1: [], 5: []}
+    held: dict[int, list[bool]] = {1: [], 5: []}
     for t in range(1600, 2390, 5):
         found = forecaster.predict_quantiles(fh=[1, 5], X=X[t : t + 5], alpha=[0.1, 0.5, 0.9])
         bounds = found.to_numpy()

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ from timing import output_folder
 
 ACTIVATIONS = ("relu", "leaky_relu", "elu")
 # the outer iterations of a large problem, where each takes seconds
-_LARGE = {"max_iter": 10}
+_LARGE: dict[str, Any] = {"max_iter": 10}
 TOLERANCE = 1e-5
 QUICK = ("synthetic-10", "slow-ar2")
 # of whose fits four in five are to be certified: public data and the paper's
@@ -58,7 +58,7 @@ def fit(task: Task) -> dict[str, object]:
             random_state=task.seed,
             starts=starts,
             linear_skip=has_skip,
-            skip_alpha=specification.skip_alpha if has_skip else 1.0,
+            skip_alpha=1.0 if specification.skip_alpha is None else specification.skip_alpha,
             max_recurrence=specification.max_recurrence,
             **(_LARGE if specification.is_large else {}),
         )
@@ -84,7 +84,7 @@ def summarise(fits: pd.DataFrame) -> pd.DataFrame:
         seconds=("seconds", "median"),
     )
     table["endings"] = groups["status"].agg(
-        lambda names: ", ".join(f"{name} {n}" for name, n in Counter(names).most_common())
+        lambda names: ", ".join(f"{name} {n}" for name, n in Counter[str](names).most_common())
     )
     return table
 

@@ -162,8 +162,9 @@ def main() -> None:
 
     path = folder / "forecasting_forecasts.csv"
     began = time.perf_counter()
+    data_sets: dict[str, Data] = {}
     if arguments.report:
-        forecasts, data_sets = pd.read_csv(path), {}
+        forecasts = pd.read_csv(path)
     else:
         forecasts, data_sets = make_forecasts(arguments, path)
         forecasts.to_csv(path, index=False, float_format="%.7g")

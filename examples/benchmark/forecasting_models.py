@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -53,7 +53,7 @@ class Model(NamedTuple):
 def ours() -> dict[str, Model]:
     """Our networks. Rows of X are those of the time forecast already: they get no more lags."""
 
-    def elman(**arguments: object) -> ALMElmanForecaster:
+    def elman(**arguments: Any) -> ALMElmanForecaster:
         return ALMElmanForecaster(random_state=0, **arguments)
 
     without_skip = {"hidden_size": 4, "activation": "elu", "skip_alpha": np.inf, "alpha": 30.0}

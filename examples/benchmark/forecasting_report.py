@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -13,6 +15,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from forecasting_data import Data
 from sktime_alm.evaluation import (
@@ -148,11 +152,15 @@ def versions() -> str:
     return ", ".join(found) + "."
 
 
+def _between(text: str, found: re.Match[str]) -> str:
+    return f"{found[1]}{text}\n{found[2]}"
+
+
 def fill(page: str, blocks: dict[str, str]) -> str:
     """The page with new text between ``<!-- name -->`` and ``<!-- /name -->``."""
     for name, text in blocks.items():
         pattern = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)"
-        page = re.sub(pattern, lambda m, text=text: f"{m[1]}{text}\n{m[2]}", page, flags=re.DOTALL)
+        page = re.sub(pattern, partial(_between, text), page, flags=re.DOTALL)
     return page
 
 
@@ -187,7 +195,7 @@ _MARKERS = {"expanding": ("o", -0.15), "rolling": ("s", 0.15)}
 _WIDEST = 2.0
 
 
-def _panel(ax: plt.Axes, table: pd.DataFrame, models: list[str], ours: list[str]) -> None:
+def _panel(ax: Axes, table: pd.DataFrame, models: list[str], ours: list[str]) -> None:
     for kind, rows in table.groupby("windows", sort=False):
         marker, shift = _MARKERS[kind]
         for _, row in rows.iterrows():
@@ -206,13 +214,13 @@ def _panel(ax: plt.Axes, table: pd.DataFrame, models: list[str], ours: list[str]
     ax.tick_params(axis="x", labelsize=8)
 
 
-def _legend() -> tuple[list[plt.Line2D], list[str]]:
-    style = {"color": "0.3", "linestyle": "", "markersize": 6}
+def _legend() -> tuple[list[Line2D], list[str]]:
+    style: dict[str, Any] = {"color": "0.3", "linestyle": "", "markersize": 6}
     handles = [
-        plt.Line2D([], [], marker="o", **style),
-        plt.Line2D([], [], marker="s", **style),
-        plt.Line2D([], [], marker="o", markerfacecolor="white", **style),
-        plt.Line2D([], [], marker=">", **style),
+        Line2D([], [], marker="o", **style),
+        Line2D([], [], marker="s", **style),
+        Line2D([], [], marker="o", markerfacecolor="white", **style),
+        Line2D([], [], marker=">", **style),
     ]
     labels = ["expanding windows", "rolling windows"]
     return handles, [*labels, "white: not in the confidence set", f"beyond {_WIDEST:g}"]

@@ -13,7 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ class Elman:
     """Ours, by ``fit``, ``update`` and ``predict`` as a user writes them."""
 
     def __init__(
-        self, records: Sequence[Record], seed: int, horizon: int = 1, **arguments: object
+        self, records: Sequence[Record], seed: int, horizon: int = 1, **arguments: Any
     ) -> None:
         y, X = self._frames(records)
         self.forecaster = ALMElmanForecaster(random_state=seed, **arguments)
@@ -221,7 +221,7 @@ class JaxSysid:
     # its interpreter; ``--jax-python`` sets it
     python = sys.executable
 
-    def __init__(self, records: Sequence[Record], seed: int, **settings: float) -> None:
+    def __init__(self, records: Sequence[Record], seed: int, **settings: Any) -> None:
         self.records, self.seed, self.settings = records, seed, settings
 
     @classmethod
@@ -234,7 +234,7 @@ class JaxSysid:
         script = Path(__file__).with_name("identification_jax.py")
         with tempfile.TemporaryDirectory() as folder:
             task, outcome = Path(folder) / "task.npz", Path(folder) / "outcome.npz"
-            arrays = {}
+            arrays: dict[str, Any] = {}
             for i, record in enumerate(self.records):
                 arrays |= {f"train_u_{i}": record.u, f"train_y_{i}": record.y}
             for i, (u, first) in enumerate(tests):

@@ -72,7 +72,9 @@ def exogenous_system(n: int, seed: int) -> tuple[pd.Series, pd.DataFrame]:
     return pd.Series(y, name="y"), pd.DataFrame({"u": u})
 
 
-def free_run(train: tuple, test: tuple, exog_lags: int) -> list[float]:
+def free_run(
+    train: tuple[pd.Series, pd.DataFrame], test: tuple[pd.Series, pd.DataFrame], exog_lags: int
+) -> list[float]:
     """Coverage of a whole record that follows the training record."""
     y, X = test
     forecaster = ALMElmanForecaster(lags=0, exog_lags=exog_lags, random_state=0).fit(*train)
@@ -84,7 +86,7 @@ def free_run(train: tuple, test: tuple, exog_lags: int) -> list[float]:
 
 def volatility() -> pd.DataFrame:
     """The table of all series and methods."""
-    rows = {}
+    rows: dict[tuple[str, ...], object] = {}
     for name in ("sp500", "nasdaq"):
         y = log_variance(name)
         for method in ("bootstrap", "conformal"):

@@ -66,7 +66,8 @@ def read_runs(paths: list[Path]) -> list[Run]:
     for path in paths:
         for key, curve in pd.read_parquet(path).groupby(keys, sort=False):
             best = np.fmin.accumulate(curve["objective_value"].to_numpy())
-            found[key] = Run(*key, curve["time"].to_numpy(), best)
+            problem, solver, repetition = key
+            found[key] = Run(problem, solver, repetition, curve["time"].to_numpy(), best)
     order = list(PROBLEMS)
     return sorted(found.values(), key=lambda run: order.index(run.problem))
 

@@ -40,7 +40,13 @@ from benchmark_utils.compiled import lbfgs
 from benchmark_utils.ours import safeguarded
 from benchmark_utils.problems import Problem, teacher
 from benchmark_utils.recording import Stopped
-from sktime_alm.solver import ElmanProblem, Regularization, SafeguardedSettings, solve
+from sktime_alm.solver import (
+    ElmanParameters,
+    ElmanProblem,
+    Regularization,
+    SafeguardedSettings,
+    solve,
+)
 from sktime_alm.solver.bcd import sweep
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import Multipliers
@@ -91,7 +97,7 @@ def seconds_an_epoch(problem: ElmanProblem, hidden_size: int) -> float:
     return median_seconds(lambda: network.objective().backward())
 
 
-def _weights(problem: ElmanProblem, hidden_size: int):
+def _weights(problem: ElmanProblem, hidden_size: int) -> ElmanParameters:
     shape = (problem.n_inputs, hidden_size, problem.n_outputs)
     # N(0, 0.1) would explode with many units
     return initialize("glorot", *shape, np.random.default_rng(0))
@@ -181,7 +187,7 @@ def main() -> None:
     output = output_folder(arguments.output, arguments.quick)
 
     lengths = {1_000: 5.0, 10_000: 10.0, 100_000: 30.0, 1_000_000: 60.0}
-    widths = (5, 10, 50, 100, 200)
+    widths: tuple[int, ...] = (5, 10, 50, 100, 200)
     longest = 1_000_000
     if arguments.quick:
         lengths, widths, longest = {1_000: 2.0, 10_000: 5.0}, (5, 50), 10_000

@@ -19,7 +19,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # before NumPy is loaded: two threads on a busy machine make small problems many times slower
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -171,11 +171,12 @@ def nonlinear_errors(
     values, rows = simulate(np.random.default_rng(seed))
     y = pd.Series(values[:, 0])
     X = pd.DataFrame(rows) if rows.shape[1] else None
-    arguments = {"lags": 4, "random_state": seed}
+    arguments: dict[str, Any] = {"lags": 4, "random_state": seed}
     if X is not None:
         arguments["exog_lags"] = [0, 1, 2, 3]
     actual, errors = values[500:, 0], {}
-    for name, changes in {"network": {}, "ridge ARX": {"alpha": np.inf}}.items():
+    models: dict[str, dict[str, Any]] = {"network": {}, "ridge ARX": {"alpha": np.inf}}
+    for name, changes in models.items():
         forecaster = ALMElmanForecaster(**arguments, **changes)
         forecaster.fit(y[:500], None if X is None else X[:500])
         forecaster.update(y, X, update_params=False)

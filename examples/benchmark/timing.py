@@ -26,11 +26,11 @@ class Trace:
     def best(self) -> float:
         return self.points[-1][1] if self.points else np.inf
 
-    def record(self, objective: float, _: Callable[[], ElmanParameters]) -> None:
+    def record(self, objective: float | None, _: Callable[[], ElmanParameters]) -> None:
         seconds = time.perf_counter() - self._began
         if seconds > self.budget:
             raise Stopped
-        if objective < self.best:
+        if objective is not None and objective < self.best:
             self.points.append((seconds, float(objective)))
 
     def time_to(self, objective: float) -> float:

@@ -3,7 +3,7 @@
 Wang, Zhang & Chen (2024), arXiv:2402.13687. Columns are the five initializations.
 """
 
-INITIALIZATIONS = {
+INITIALIZATIONS: dict[str, str | float] = {
     "He": "he",
     "N(0, 0.001)": 0.001,
     "N(0, 0.1)": "normal",
@@ -67,7 +67,8 @@ TABLE_4 = {
 
 def published_errors(problem: str) -> dict[tuple[str, str], tuple[float, float]]:
     """Training and test error by method and initialization."""
-    return _pairs(TABLE_3[problem], "/")
+    pairs = _pairs(TABLE_3[problem], "/")
+    return {key: (train, test) for key, (train, test) in pairs.items()}
 
 
 def published_rates(problem: str) -> dict[tuple[str, str], tuple[float, float | None]]:

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.ticker import LogFormatter
 
 from reproduction.published import INITIALIZATIONS, published_errors
@@ -77,10 +78,10 @@ def to_markdown(table: pd.DataFrame, references: pd.DataFrame, problem: str) -> 
             cells = [published[method, name] for name in INITIALIZATIONS]
             lines.append([f"{method}, *printed*", *(f"{a:.3g} / {b:.3g}" for a, b in cells)])
         for variant in ("", PUBLISHED, FAIR):
-            cells = [rows.get((problem, method, variant, name)) for name in INITIALIZATIONS]
-            if all(cell is not None for cell in cells):
+            keys = [(problem, method, variant, name) for name in INITIALIZATIONS]
+            if all(key in rows for key in keys):
                 label = f"**{method}**" + (f", {variant}" if variant else "")
-                lines.append([label, *map(_cell, cells)])
+                lines.append([label, *(_cell(rows[key]) for key in keys)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -187,10 +188,10 @@ def draw_curves(curves: pd.DataFrame, references: pd.DataFrame, path: Path) -> N
         row[0].set_ylabel("mean of ||y - ŷ||²")
     for ax in axes[-1]:
         ax.set_xlabel("seconds")
-    handles = {}
+    handles: dict[str, Artist] = {}
     for ax in axes.ravel():
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=8)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=8)
     figure.tight_layout(rect=(0, 0.04, 1, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)

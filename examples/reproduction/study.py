@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -32,6 +32,7 @@ from sktime_alm.solver import (
 )
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.network import rollout
+from sktime_alm.solver.optimality import certify
 
 PAPER, SAFEGUARDED = "ALM", "ALM, safeguarded"
 # how the gradient methods are run: without a penalty at Table 4's learning rates, or with ALM's
@@ -125,7 +126,7 @@ def load(name: str) -> Data:
     if name == "sp500":
         y, X = load_paper_sp500()
         return Data(X.to_numpy(), y.to_numpy()[:, None], n_train)
-    shape = SYNTHETIC_500 if name == "synthetic-500" else {}
+    shape: dict[str, Any] = SYNTHETIC_500 if name == "synthetic-500" else {}
     y, X, _ = make_elman(**shape, standardize=True, random_state=DATA_SEED)
     return Data(X.to_numpy(), y.to_numpy(), n_train)
 
@@ -178,7 +179,7 @@ def train_alm(task: Task, quick: bool = False) -> dict:
         return certify(problem, point, *arguments)
 
     # the start and every outer iteration are certified: there its network can be seen
-    certify, began = driver.certify, time.perf_counter()
+    began = time.perf_counter()
     with patch.object(driver, "certify", watched):
         try:
             result = solve(problem, initial_weights(task), settings)

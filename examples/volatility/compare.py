@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from sktime_alm.evaluation import diebold_mariano, model_confidence_set
 from volatility import learners, linear
-from volatility.data import Data, Panel
+from volatility.data import Data
 from volatility.linear import Windows
 from volatility.ours import LEVELS, ours
 
@@ -30,7 +30,7 @@ class Model(NamedTuple):
     ``n_blocks`` are the blocks of rows that one fit forecasts.
     """
 
-    forecast: Callable[[Panel, Panel], pd.DataFrame]
+    forecast: Callable[..., pd.DataFrame]
     n_blocks: int = 1
     package: str = "sklearn"
 
@@ -147,11 +147,13 @@ def _in_confidence_sets(losses: dict[str, pd.DataFrame], reps: int) -> pd.Series
 
 def coverage(data: Data, run: Run) -> pd.Series:
     """The share of variances within the central intervals, over all series."""
-    values = data.panel.variances.loc[run.quantiles.index]
+    quantiles = run.quantiles
+    assert quantiles is not None
+    values = data.panel.variances.loc[quantiles.index]
     n = len(LEVELS) // 2
     shares = {}
     for low, high in zip(LEVELS[:n], LEVELS[: n - 1 : -1], strict=True):
-        lower, upper = (run.quantiles.xs(q, axis=1, level=1)[values.columns] for q in (low, high))
+        lower, upper = (quantiles.xs(q, axis=1, level=1)[values.columns] for q in (low, high))
         shares[f"{high - low:.0%}"] = ((values >= lower) & (values <= upper)).to_numpy().mean()
     return pd.Series(shares)
 

@@ -1,13 +1,19 @@
 """The forecaster as a user calls it."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.datasets import load_sp500_volatility
 
-_ARGUMENTS = {"hidden_size": 8, "activation": "elu", "exog_lags": [1], "random_state": 0}
+_ARGUMENTS: dict[str, Any] = {
+    "hidden_size": 8,
+    "activation": "elu",
+    "exog_lags": [1],
+    "random_state": 0,
+}
 _N_TRAIN = 400
 
 

@@ -24,7 +24,9 @@ class Pieces:
         self.hidden_layer = parameters.hidden_layer
         self.point = self.problem.feasible_point(parameters)
         self.none = Multipliers.zeros(T, r)
-        self.trial = evaluate(self.problem, self.hidden_layer)
+        trial = evaluate(self.problem, self.hidden_layer)
+        assert trial is not None
+        self.trial = trial
 
     def time_evaluate(self, shape):
         evaluate(self.problem, self.hidden_layer)

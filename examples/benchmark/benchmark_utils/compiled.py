@@ -55,8 +55,10 @@ def variable_projection(problem: ElmanProblem, initial: ElmanParameters, record:
     def objective_and_gradient(weights):
         place = place_of(weights.reshape(shape).copy(), radius)
         trial = evaluate(problem, place.hidden_layer)
-        gradient = None if trial is None else gradient_of(problem, trial)
-        if gradient is None or not np.isfinite(gradient).all():
+        if trial is None:
+            return wall, np.zeros_like(weights)
+        gradient = gradient_of(problem, trial)
+        if not np.isfinite(gradient).all():
             return wall, np.zeros_like(weights)
         record(trial.objective, lambda: trial.point.parameters)
         return trial.objective, place.pull_back(gradient).ravel()

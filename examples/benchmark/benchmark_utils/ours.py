@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
+from typing import Any
 from unittest.mock import patch
 
 from benchmark_utils.recording import UNLIMITED, Record
@@ -18,7 +19,7 @@ from sktime_alm.solver import (
     solve,
 )
 
-_ON_AND_ON = {"max_iter": UNLIMITED, "patience": None}
+_ON_AND_ON: dict[str, Any] = {"max_iter": UNLIMITED, "patience": None}
 # with default settings; told to look on for better points until time is up; the descent alone
 MODES = {
     "default": SafeguardedSettings(),
@@ -40,6 +41,8 @@ def safeguarded(
 
 class _Watched(ElmanProblem):
     """A problem that reports every network of which it is asked for R."""
+
+    record: Record
 
     def objective(self, parameters: ElmanParameters) -> float:
         value = super().objective(parameters)

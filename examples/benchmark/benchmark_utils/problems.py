@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -74,7 +74,7 @@ class Problem(NamedTuple):
         problem = self.build()
         shape = (problem.n_inputs, self.hidden_size, problem.n_outputs)
         drawn = initialize("normal", *shape, np.random.default_rng(seed))
-        norm = np.linalg.norm(drawn.W, 2)
+        norm = float(np.linalg.norm(drawn.W, 2))
         W = drawn.W * min(1.0, 0.9 * self.max_recurrence / norm)
         if self.skip_alpha is None:
             return ElmanParameters(drawn.A, W, drawn.V, drawn.b, drawn.c)
@@ -101,7 +101,7 @@ def _volatility() -> Data:
     return _standardised(inputs[:n_train], targets[:n_train])
 
 
-def _elman(n_train: int, **options: float) -> Data:
+def _elman(n_train: int, **options: Any) -> Data:
     y, X, _ = make_elman(standardize=True, random_state=DATA_SEED, **options)
     return X.to_numpy()[:n_train], y.to_numpy()[:n_train], (0,)
 
@@ -130,8 +130,8 @@ def _recall(n_sequences: int = 40, delay: int = 50) -> Data:
     X[:, -1, 1] = 1.0
     Y = np.zeros((n_sequences, length, 1))
     Y[:, -1, 0] = X[:, 0, 0]
-    Y = Y.reshape(-1, 1)
-    return X.reshape(-1, 2), (Y - Y.mean()) / Y.std(), tuple(range(0, len(Y), length))
+    targets = (Y.reshape(-1, 1) - Y.mean()) / Y.std()
+    return X.reshape(-1, 2), targets, tuple(range(0, len(targets), length))
 
 
 def _macro() -> Data:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import cos, pi
+from typing import Any
 
 import numpy as np
 import torch
@@ -192,7 +193,7 @@ def best_rate(
             run = partial(train, method=method, learning_rate=rate, schedule=schedule)
             run = partial(run, seconds=seconds)
             reached[rate, schedule] = _outcome(problem, initial, run, seconds)
-    return min(reached, key=reached.get)
+    return min(reached, key=lambda tried: reached[tried])
 
 
 def _outcome(
@@ -222,7 +223,7 @@ def _prepare(problem: ElmanProblem, initial: ElmanParameters) -> Elman:
 
 
 def optimiser_of(
-    method: str, network: Elman, learning_rate: float, **options: bool
+    method: str, network: Elman, learning_rate: float, **options: Any
 ) -> torch.optim.Optimizer:
     """PyTorch's Adam, or its gradient descent with or without Nesterov's momentum."""
     weights = network.weights()

@@ -70,8 +70,8 @@ class Solver(WatchedSolver):
             return jnp.sum(errors**2) / T + reg.l2_preactivation * jnp.sum(u**2)
 
         def penalty(weights, _):
-            strengths = reg.l2_readout, reg.l2_recurrent, reg.l2_input, reg.l2_bias
-            strengths = (*strengths, reg.l2_readout_bias)
+            hidden = reg.l2_recurrent, reg.l2_input, reg.l2_bias
+            strengths = reg.l2_readout, *hidden, reg.l2_readout_bias
             pairs = zip(strengths, weights, strict=True)
             return sum(strength * jnp.sum(array**2) for strength, array in pairs)
 

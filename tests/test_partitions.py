@@ -157,10 +157,11 @@ def test_one_X_serves_all_series_in_every_part():
     np.testing.assert_array_equal(weights(found), weights(expected))
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_changes_nothing(client):
     y, X = make_panel()
     expected = pretrained(y, X, "threading", {"n_jobs": 2})
-    killed = []
+    killed: list[int] = []
 
     def kill_one(record):
         if not killed and record.phase == "alm" and record.n_sweeps:
@@ -168,12 +169,12 @@ def test_a_worker_that_is_killed_changes_nothing(client):
             killed.append(next(iter(pids.values())))
             os.kill(killed[0], signal.SIGKILL)
 
-    # the first record of a step over the blocks is one of the sample's training otherwise
     found = pretrained(y, X, "dask", callback=kill_one, alpha=1.0)
     assert killed
     np.testing.assert_array_equal(weights(found), weights(expected))
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_gone_leaves_the_best_network_so_far():
     y, X = make_panel()
     cluster = LocalCluster(

@@ -46,7 +46,7 @@ def test_of_many_training_records_whole_ones_are_held_out():
 def test_the_quarter_behind_a_cut_goes_on_from_the_state_before_it():
     record = linear_record(0)
     part = load("simulated tanks", None)._replace(train=(record,)).splits()[1]
-    seen: list[object] = []
+    seen: list[int] = []
 
     class Perfect:
         def simulate(self, tests):

@@ -149,6 +149,8 @@ def advice_on(result: ALMResult, settings: SafeguardedSettings | ALMSettings) ->
         return None
     if result.status is Status.INTERRUPTED:
         advice = "The best network so far is kept."
+    elif result.status is Status.LOST:
+        advice = "Once there are workers again, another pretrain trains on from there."
     elif result.status is Status.AT_REST:
         advice = "It is usable; another random_state, more starts or a larger alpha may end closer."
     elif result.status is Status.TIME_IS_UP:

@@ -37,17 +37,23 @@ def fit_blocks(
     progress : Progress
     previous : Pretrained, optional
         Train on from its networks, with its penalties.
+
+    Raises
+    ------
+    TypeError
+        If the method is the paper's, whose states are as many as the rows.
     """
-    found = estimator.fit_panel(sample, progress, previous)
-    rows = Rows.stacked([estimator.rows(series) for series in sample])
-    problem = _problem(estimator, found, rows, blocks)
     settings, results = estimator.settings, []
     if not isinstance(settings, SafeguardedSettings):
         raise TypeError(
             "solver_options must be of the default method for a panel in parts, found "
             f"{type(settings).__name__}"
         )
-    for network in _starts(estimator, found):
+    found = estimator.fit_panel(sample, progress, previous)
+    rows = Rows.stacked([estimator.rows(series) for series in sample])
+    problem = _problem(estimator, found, rows, blocks)
+    # averaged readouts do not matter: the hidden layer is what steps begin with
+    for network in found.trained.networks:
         results.append(solve(problem, network, settings, progress.passes))
         if results[-1].status in (Status.INTERRUPTED, Status.LOST):
             break
@@ -76,14 +82,6 @@ def _problem(
     share = int(sample.is_observed.sum()) / n_rows
     penalties = replace(penalties, l2_preactivation=share * penalties.l2_preactivation)
     return SpreadProblem(blocks, estimator.problem(sample, penalties))
-
-
-def _starts(estimator: Estimator, found: Pretrained) -> list[ElmanParameters]:
-    """The networks of the sample, as they were before they were averaged with a regression."""
-    result = found.trained.result
-    starts = result.starts[:-1] if estimator.linear_skip else result.starts
-    networks = [start.parameters for start in starts if start.parameters is not None]
-    return networks if len(networks) > 1 else [result.parameters]
 
 
 def _regression(problem: SpreadProblem, like: ElmanParameters) -> ElmanParameters:

@@ -188,7 +188,7 @@ def test_two_updates_at_once_lose_no_rows():
 def test_interrupts_by_real_signals():
     """SIGINT at 40 moments of repeated updates: the forecaster answers as before or after one."""
     code = """
-        import os, signal, threading, time, warnings
+        import copy, os, signal, threading, time, warnings
         import numpy as np, pandas as pd
         from sktime_alm import ALMElmanForecaster
         warnings.simplefilter("ignore")
@@ -199,7 +199,8 @@ def test_interrupts_by_real_signals():
             expected[int(f.cutoff[0])] = f.predict(fh=[1]).iloc[0]
             f.update(y[row:row + 1], update_params=False)
         rng, n_interrupts = np.random.default_rng(1), 0
-        f = ALMElmanForecaster(**options).fit(y[:100])
+        first = ALMElmanForecaster(**options).fit(y[:100])
+        f = copy.deepcopy(first)
         while n_interrupts < 40:
             delay = float(rng.uniform(0.0005, 0.01))
             timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
@@ -208,7 +209,8 @@ def test_interrupts_by_real_signals():
                 while True:
                     row = int(f.cutoff[0]) + 1
                     if row == 299:
-                        f = ALMElmanForecaster(**options).fit(y[:100])
+                        # not a fit, which would take the interrupt for its own end
+                        f = copy.deepcopy(first)
                     f.update(y[row:row + 1], update_params=False)
             except KeyboardInterrupt:
                 n_interrupts += 1

@@ -12,6 +12,7 @@ from sktime.datatypes import convert_to
 from sktime_alm import ALMElmanForecaster, partitions
 from sktime_alm.engines import Dask, Threads
 from sktime_alm.partitions import Partitions
+from sktime_alm.solver import ALMSettings
 from sktime_alm.solver.result import Status
 
 N_SERIES, LENGTH = 12, 60
@@ -277,3 +278,17 @@ def test_the_frame_of_sktime_is_taken(client):
     np.testing.assert_allclose(
         weights(found), weights(pretrained(y, X, "threading", {"n_jobs": 1})), rtol=1e-6, atol=1e-8
     )
+
+
+def test_the_method_of_the_paper_is_for_panels_no_larger_than_the_sample():
+    with pytest.raises(TypeError, match="solver_options must be of the default method"):
+        pretrained(*make_panel(), "threading", solver_options=ALMSettings())
+
+
+def test_a_regression_is_that_of_all_rows():
+    y, X = make_panel()
+    arguments = {"alpha": float("inf"), "random_state": 0}
+    found = pretrained(y, X, "threading", {"n_jobs": 2}, **arguments)
+    expected = pretrained(y, X, None, **arguments)
+    assert result_of(found).certificate.is_kkt
+    np.testing.assert_allclose(weights(found), weights(expected), rtol=1e-7, atol=1e-9)

@@ -1,8 +1,8 @@
 """The method for rows in blocks: quasi-Newton steps that begin with the curvature of a sample.
 
-The Hessian of R over a sample of the rows is that over all of them up to a few percent, and a
-thousand times cheaper. So a step with it, or with what the secant pairs make of it, leaves some
-percent of the way to a minimum, and a handful of passes over all rows is enough.
+A pass over all rows is dear, one over a sample of them is not, and the Hessians of R agree up to
+what sampling leaves. So the first steps are Newton's, but for that, and secant pairs of all
+rows make up for it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sktime_alm.solver.secants import FullMemory, LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings
 from sktime_alm.solver.spread import SpreadProblem
 
-# the step of differences: over kinks by hundreds, which the curvature of R is made of
+# the step of differences: wide enough to pass over many kinks, whose slopes are curvature in all
 _DIFFERENCE = 1e-4
 # the least curvature that counts, relative to the largest
 _FLATTEST = 1e-6
@@ -43,8 +43,8 @@ def steps(
     if iterate is None:
         return Status.NON_FINITE
     steepest = _STEEPEST * max(iterate.objective, float(np.linalg.norm(iterate.gradient)))
-    memory, n_steps, marks = _first_memory(problem, iterate), 1, [_Mark.at(iterate)]
     yield _step(problem, iterate, 0)
+    memory, n_steps, marks = _first_memory(problem, iterate), 1, [_Mark.at(iterate)]
     while n_steps:
         known = memory
         iterate, memory, n_steps = accelerated_steps(problem, iterate, memory, 1, steepest)

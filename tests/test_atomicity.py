@@ -210,7 +210,7 @@ def test_interrupts_by_real_signals():
                     row = int(f.cutoff[0]) + 1
                     if row == 299:
                         # not a fit, which would take the interrupt for its own end
-                        f = copy.deepcopy(first)
+                        f, row = copy.deepcopy(first), 100
                     f.update(y[row:row + 1], update_params=False)
             except KeyboardInterrupt:
                 n_interrupts += 1

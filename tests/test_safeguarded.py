@@ -206,7 +206,7 @@ def test_he_weights_on_500_rows_of_100_units_give_finite_networks():
     assert np.isfinite([record.objective for record in result.history]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_long_series_are_trained_in_linear_time_and_stay_finite():
     y, X, _ = make_elman(
         100_000, n_inputs=11, n_outputs=1, hidden_size=20, weight_scale=0.2, noise=0.1,

@@ -107,12 +107,7 @@ class AtomicForecaster(BaseForecaster):
         return twin
 
     def _check_X_y(self, X: Any = None, y: Any = None, **named: Any) -> Any:
-        """As the base class, after X without columns and X for all series of a panel.
-
-        Dask frames, which only ``pretrain`` takes, stay where they are.
-        """
-        if is_dask(y):
-            return X, y
+        """As the base class, after X without columns and X for all series of a panel."""
         if isinstance(X, pd.DataFrame) and X.columns.empty:
             X = None
         if isinstance(X, pd.DataFrame) and not isinstance(X.index, pd.MultiIndex):
@@ -120,7 +115,10 @@ class AtomicForecaster(BaseForecaster):
             X = X if keys is None else for_each_series(X, keys)
         if "y_inner_mtype" not in named:
             return super()._check_X_y(X=X, y=y, **named)
-        # pretrain takes panels of y whatever our types are, but panels of X by the tag alone
+        # pretrain alone says which types of y it takes: Dask frames stay where they are
+        if is_dask(y):
+            return X, y
+        # it takes panels of y whatever our types are, but panels of X by the tag alone
         of_series = self.get_tag("X_inner_mtype")
         self.set_tags(X_inner_mtype=_PANELS)
         try:

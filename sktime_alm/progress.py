@@ -44,15 +44,14 @@ class Progress:
     def _choosing(self, record: IterationRecord) -> None:
         self._show("choosing alpha", record)
 
-    def _training(self, record: IterationRecord) -> bool | None:
-        self._show("training", record)
+    def _training(self, record: IterationRecord, phase: str = "training") -> bool | None:
+        self._show(phase, record)
         return self._callback(record) if self._callback is not None else None
 
     def _passes(self, record: IterationRecord) -> bool | None:
         if record.iteration == 1:
             self._first = record
-        self._show(f"training on all rows, {_left(self._first, record)}", record)
-        return self._callback(record) if self._callback is not None else None
+        return self._training(record, f"training on all rows, {_left(self._first, record)}")
 
     def _show(self, phase: str, record: IterationRecord) -> None:
         if self._bar is not None:
@@ -74,12 +73,11 @@ class Progress:
 
 def _left(first: IterationRecord, now: IterationRecord) -> str:
     """An estimate of the time left, from how fast the residual has fallen so far."""
-    decades = math.log10(first.kkt_residual / max(now.kkt_residual, 1e-300))
-    to_go = math.log10(max(now.kkt_residual, 1e-300) / _USUAL_TOLERANCE)
-    seconds = now.seconds - first.seconds
-    if decades <= 0.0 or to_go <= 0.0 or seconds <= 0.0:
+    if not first.kkt_residual > now.kkt_residual > _USUAL_TOLERANCE:
         return "time left unknown"
-    return f"about {seconds * to_go / decades:.0f} s left"
+    decades = math.log10(first.kkt_residual / now.kkt_residual)
+    to_go = math.log10(now.kkt_residual / _USUAL_TOLERANCE)
+    return f"about {(now.seconds - first.seconds) * to_go / decades:.0f} s left"
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from sktime.datatypes import convert_to
 from sktime_alm import ALMElmanForecaster, partitions
 from sktime_alm.engines import Dask, Threads
 from sktime_alm.partitions import Partitions
+from sktime_alm.progress import Progress
 from sktime_alm.solver import ALMSettings
-from sktime_alm.solver.result import Status
+from sktime_alm.solver.result import IterationRecord, Status
 
 N_SERIES, LENGTH = 12, 60
 SMALL = {
@@ -292,3 +293,21 @@ def test_a_regression_is_that_of_all_rows():
     expected = pretrained(y, X, None, **arguments)
     assert result_of(found).certificate.is_kkt
     np.testing.assert_allclose(weights(found), weights(expected), rtol=1e-7, atol=1e-9)
+
+
+def test_fit_refuses_a_dask_frame_as_sktime_does():
+    y, _ = make_panel()
+    with pytest.raises(TypeError, match="Unsupported input data type"):
+        ALMElmanForecaster(**SMALL).fit(convert_to(y, "dask_panel"))
+
+
+def test_a_bar_shows_steps_over_all_rows_and_the_time_left(capsys):
+    pretrained(*make_panel(), "threading", {"n_jobs": 2}, verbose=1)
+    assert "training on all rows, about" in capsys.readouterr().err
+
+
+def test_a_residual_of_0_leaves_no_time_to_tell(capsys):
+    show = Progress(verbose=2).passes
+    assert show is not None
+    show(IterationRecord(1, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0, "alm", 0.1))
+    assert "time left unknown" in capsys.readouterr().err

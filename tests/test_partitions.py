@@ -301,9 +301,18 @@ def test_fit_refuses_a_dask_frame_as_sktime_does():
         ALMElmanForecaster(**SMALL).fit(convert_to(y, "dask_panel"))
 
 
-def test_a_bar_shows_steps_over_all_rows_and_the_time_left(capsys):
-    pretrained(*make_panel(), "threading", {"n_jobs": 2}, verbose=1)
-    assert "training on all rows, about" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("residual", "message"),
+    [(1e-3, "about 10 s left"), (1.0, "time left unknown"), (0.0, "time left unknown")],
+)
+def test_the_time_left_is_told_by_how_fast_the_residual_falls(residual, message, capsys):
+    show = Progress(verbose=2).passes
+    assert show is not None
+    first = IterationRecord(1, 1.0, 1.0, 0.0, 0.1, 0.0, 0.0, 1.0, 0, "alm", 0.0)
+    show(first)
+    assert "time left unknown" in capsys.readouterr().err
+    show(first._replace(iteration=9, kkt_residual=residual, seconds=10.0))
+    assert message in capsys.readouterr().err
 
 
 def test_a_residual_of_0_leaves_no_time_to_tell(capsys):

@@ -339,13 +339,13 @@ class ALMElmanForecaster(AtomicForecaster):
     def _parts(self, y: Any, X: Any) -> Iterator[Partitions | None]:
         """The panel in parts, where sktime's config names a backend or it is a Dask frame."""
         config = self.get_config()
-        backend, params = config["backend:parallel"], config["backend:parallel:params"]
-        if is_dask(y) and backend in (None, "None"):
-            backend = "dask"
+        backend = config["backend:parallel"]
         if backend in (None, "None"):
+            backend = "dask" if is_dask(y) else None
+        if backend is None:
             yield None
             return
-        with engine_of(backend, params) as engine:
+        with engine_of(backend, config["backend:parallel:params"]) as engine:
             yield Partitions.of(y, X, engine)
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:

@@ -55,11 +55,12 @@ def fit_blocks(
     # averaged readouts do not matter: the hidden layer is what steps begin with
     for network in found.trained.networks:
         results.append(solve(problem, network, settings, progress.passes))
-        if results[-1].status in (Status.INTERRUPTED, Status.LOST):
+        ended = results[-1].status
+        is_cut_short = ended in (Status.INTERRUPTED, Status.LOST)
+        if is_cut_short:
             break
     best = min(results, key=lambda result: result.objective)
-    ended = results[-1].status
-    if ended in (Status.INTERRUPTED, Status.LOST):
+    if is_cut_short:
         best = replace(best, status=ended)
     best = replace(best, starts=tuple(start for result in results for start in result.starts))
     networks = tuple(result.parameters for result in results)

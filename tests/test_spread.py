@@ -22,10 +22,23 @@ from sktime_alm.solver.multistart import linear_model
 from sktime_alm.solver.optimality import certify
 from sktime_alm.solver.reduced import evaluate, gradient_of, iterate_at, metric
 from sktime_alm.solver.sampled import sampled_hessian
-from sktime_alm.solver.spread import LocalBlocks, Lost, SpreadProblem
+from sktime_alm.solver.spread import Lost, SpreadProblem
 
 R, N_SERIES, LENGTH = 3, 12, 60
 SETTINGS = SafeguardedSettings(n_relaxations=0)
+
+
+class LocalBlocks:
+    """Blocks in this process that have their turns: what threads and workers are held against."""
+
+    def __init__(self, blocks):
+        self._blocks = blocks
+
+    def map(self, function, *arguments):
+        return [function(block, *arguments) for block in self._blocks]
+
+    def close(self):
+        pass
 
 
 def make_problem(activation="elu", datafit=None, missing=True, max_recurrence=0.98):

@@ -142,23 +142,18 @@ def main() -> None:
     parser.add_argument("--without-torch", action="store_true")
     arguments = parser.parse_args()
     r = arguments.hidden_size
+    all_rows = sorted({int(n_rows) for n_rows in arguments.rows})
+    has_torch = not arguments.without_torch
     table = pd.DataFrame(
-        {
-            f"{int(n_rows):,}": measured(
-                int(n_rows), arguments.workers, r, not arguments.without_torch
-            )
-            for n_rows in arguments.rows
-        }
+        {n_rows: measured(n_rows, arguments.workers, r, has_torch) for n_rows in all_rows}
     )
     print(f"Seconds of an evaluation of R with its gradient, r = {r}, {N_INPUTS} inputs, by rows:")
-    print(table.round(4).to_string(na_rep="-"))
+    print(table.round(4).rename(columns="{:,}".format).to_string(na_rep="-"))
     print(f"Bytes to and from a worker in an evaluation: {travelling(r):,}, whatever the rows")
-    smallest, largest = table.columns[0], table.columns[-1]
-    name = f"Dask, {arguments.workers[0]}"
-    a_row = (table.loc[name, largest] - table.loc[name, smallest]) / (
-        float(largest.replace(",", "")) - float(smallest.replace(",", ""))
-    )
-    overhead = max(table.loc[name, smallest] - a_row * float(smallest.replace(",", "")), 0.0)
+    of_dask = table.loc[f"Dask, {arguments.workers[0]}"]
+    few, many = all_rows[0], all_rows[-1]
+    a_row = (of_dask[many] - of_dask[few]) / (many - few)
+    overhead = max(of_dask[few] - a_row * few, 0.0)
     print(
         f"\nModel: {1e9 * a_row:.0f} ns a row on one worker, {1e3 * overhead:.1f} ms for two round "
         "trips of one task; tasks leave the scheduler 0.2 ms apart, and rows are shared evenly."

@@ -39,22 +39,15 @@ def solve_readout(problem: ElmanProblem, h: Array) -> Array:
         return newton(
             problem,
             readout,
-            lambda readout: loss_of(problem, h, readout),
+            lambda readout: problem.loss(readout, h),
             lambda readout: expansion_of(problem, h, columns, readout),
         )
-
-
-def loss_of(problem: ElmanProblem, h: Array, readout: Array) -> float:
-    """The sum of the losses of the rows with targets."""
-    losses = problem.datafit.value(problem.Y, problem.outputs(readout, h))
-    losses[problem.missing] = 0.0
-    return float(losses.sum())
 
 
 def expansion_of(
     problem: ElmanProblem, h: Array, columns: Array, readout: Array
 ) -> tuple[Array, Array]:
-    """Gradient and second derivatives of that sum in the readout.
+    """Gradient and second derivatives of the sum of the losses in the readout.
 
     Parameters
     ----------
@@ -68,8 +61,7 @@ def expansion_of(
         Those of each output, whose losses are curved by themselves.
     """
     gradient = -2.0 * problem.errors(readout, h).T @ columns
-    weights = problem.datafit.curvature(problem.Y, problem.outputs(readout, h))
-    weights[problem.missing] = 0.0
+    weights = problem.n_observed * problem.curvature(readout, h)
     matrices = [columns.T @ (of_output[:, None] * columns) for of_output in weights.T]
     return gradient, np.array(matrices)
 

@@ -23,6 +23,10 @@ from sktime_alm.solver.readout import solve_readout
 from sktime_alm.solver.reformulation import ElmanProblem, Point, Trial
 from sktime_alm.solver.spread import SpreadProblem
 
+# Multiples of the first objective and gradient above which the gradient is that of a cliff:
+# the recurrence is unstable there, and fits noise by its sensitivity.
+_STEEPEST = 30.0
+
 
 class Iterate(NamedTuple):
     """A trial in coordinates of the bound, with the gradient of R in these."""
@@ -143,6 +147,11 @@ def iterate_at(
     frame = problem.contraction.frame_of(hidden_layer)
     trial = evaluate(problem, frame.hidden_layer)
     return None if trial is None else differentiate(problem, frame, trial, steepest)
+
+
+def steepest_from(iterate: Iterate) -> float:
+    """The largest norm of the gradient that a descent from here may meet."""
+    return _STEEPEST * max(iterate.objective, float(np.linalg.norm(iterate.gradient)))
 
 
 def penalty_of(problem: ElmanProblem | SpreadProblem, trial: Trial) -> float:

@@ -310,11 +310,15 @@ class ElmanProblem(TrainingProblem):
         """R(s) of (2.6) at a point, feasible or not; infinity if it is not finite."""
         parameters, h, u = point
         with np.errstate(over="ignore", invalid="ignore"):
-            losses = self.datafit.value(self.Y, self.outputs(parameters.readout, h))
-            losses[self.missing] = 0.0
             penalty = self.regularization.value(parameters, u)
-            value = float(losses.sum()) / self.n_observed + penalty
+            value = self.loss(parameters.readout, h) / self.n_observed + penalty
         return value if np.isfinite(value) else np.inf
+
+    def loss(self, readout: Array, h: Array) -> float:
+        """The sum of the losses of the rows with targets."""
+        losses = self.datafit.value(self.Y, self.outputs(readout, h))
+        losses[self.missing] = 0.0
+        return float(losses.sum())
 
     def outputs(self, readout: Array, h: Array) -> Array:
         """A h + D x + c of every row, of shape (T, m)."""

@@ -35,16 +35,13 @@ from sktime_alm.solver.reduced import (
     evaluate,
     iterate_at,
     penalty_of,
+    steepest_from,
 )
 from sktime_alm.solver.reformulation import ElmanProblem, Trial
 from sktime_alm.solver.result import IMPROVEMENT, Status, Step
 from sktime_alm.solver.secants import LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings
 from sktime_alm.solver.subgradients import certify_network
-
-# Multiples of the first objective and gradient above which the gradient is that of a cliff:
-# the recurrence is unstable there, and fits noise by its sensitivity.
-_STEEPEST = 30.0
 
 # An outer iteration that lowers R by less than this share calls for a memory of all pairs: the
 # metric, which changes with the weights, is no longer what a step depends on.
@@ -203,7 +200,7 @@ def descend(
     if iterate is None:
         return
     if steepest is None:
-        steepest = _steepest_from(iterate)
+        steepest = steepest_from(iterate)
     memory: Memory = LimitedMemory(iterate.variables)
     n_steps, is_falling, objectives = settings.max_inner_iter, True, [iterate.objective]
     while n_steps == settings.max_inner_iter and is_falling:
@@ -229,11 +226,6 @@ def descend(
         length = min(2 * length, _LAST_POLISH)
         is_falling = _is_falling(before, iterate, "polish", settings)
         yield Stage("polish", iterate, n_steps, before.objective - iterate.objective)
-
-
-def _steepest_from(iterate: Iterate) -> float:
-    """The largest norm of the gradient that a descent from here may meet."""
-    return _STEEPEST * max(iterate.objective, float(np.linalg.norm(iterate.gradient)))
 
 
 def _is_stationary(iterate: Iterate, settings: SafeguardedSettings) -> bool:
@@ -282,7 +274,7 @@ def _relaxed(
     here = iterate_at(problem, best.hidden_layer)
     if here is None or not np.isfinite(hidden_layer).all():
         return None, n_sweeps
-    steepest = _steepest_from(here)
+    steepest = steepest_from(here)
     # part of the way there where R is a cliff
     starts = (best.hidden_layer + share * (hidden_layer - best.hidden_layer) for share in _SHARES)
     iterates = (iterate_at(problem, problem.contraction.nearest(s), steepest) for s in starts)

@@ -17,7 +17,14 @@ from sktime_alm.solver._typing import Array
 from sktime_alm.solver.accelerated import accelerated_steps
 from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.network import ElmanParameters
-from sktime_alm.solver.reduced import Iterate, evaluate, gradient_of, iterate_at, penalty_of
+from sktime_alm.solver.reduced import (
+    Iterate,
+    evaluate,
+    gradient_of,
+    iterate_at,
+    penalty_of,
+    steepest_from,
+)
 from sktime_alm.solver.result import Status, Step
 from sktime_alm.solver.secants import FullMemory, LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings
@@ -29,8 +36,6 @@ _DIFFERENCE = 1e-4
 _FLATTEST = 1e-6
 # of more weights the differences would take longer than they save
 _MOST_WEIGHTS = 1_000
-# multiples of the first objective and gradient above which the gradient is that of a cliff
-_STEEPEST = 30.0
 # so many steps that lower R relatively by less, and its gradient not by half, are the last ones
 _PATIENCE, _LEAST_FALL = 20, 1e-4
 
@@ -42,13 +47,13 @@ def steps(
     iterate = iterate_at(problem, initial.hidden_layer)
     if iterate is None:
         return Status.NON_FINITE
-    steepest = _STEEPEST * max(iterate.objective, float(np.linalg.norm(iterate.gradient)))
+    steepest = steepest_from(iterate)
     yield _step(problem, iterate, 0)
     memory, n_steps, marks = _first_memory(problem, iterate), 1, [_Mark.at(iterate)]
     while n_steps:
         known = memory
         iterate, memory, n_steps = accelerated_steps(problem, iterate, memory, 1, steepest)
-        if memory is not known:
+        if n_steps and memory is not known:
             # what had been learned led nowhere: the curvature is another by now
             memory = _first_memory(problem, iterate)
         marks.append(_Mark.at(iterate))

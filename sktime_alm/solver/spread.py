@@ -28,7 +28,7 @@ from sktime_alm.solver.datafits import Datafit
 from sktime_alm.solver.execution import one_blas_thread
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import Certificate, certificate_of, norm_in_units
-from sktime_alm.solver.readout import expansion_of, loss_of, newton
+from sktime_alm.solver.readout import expansion_of, newton
 from sktime_alm.solver.reformulation import ElmanProblem, Point, TrainingProblem, Trial
 from sktime_alm.solver.regularization import Regularization
 
@@ -63,21 +63,6 @@ class Blocks(Protocol):
         """Let go of the blocks."""
 
 
-class LocalBlocks:
-    """The blocks are in this process, and have their turns: the trivial case."""
-
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self._blocks = list(blocks)
-
-    def map(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """Of every block, in their order."""
-        return [function(block, *arguments) for block in self._blocks]
-
-    def close(self) -> None:
-        """Let go of the blocks."""
-        self._blocks = []
-
-
 class _Rows(NamedTuple):
     """What does not depend on the weights: numbers of rows, and sums over them."""
 
@@ -102,10 +87,6 @@ class Derivatives(NamedTuple):
     hidden_layer: Array
     readout: Array
     errors: Array
-
-    def is_finite(self) -> bool:
-        """Whether nothing has overflowed."""
-        return all(bool(np.isfinite(item).all()) for item in self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,7 +293,7 @@ def _readout_sums(problem: ElmanProblem, hidden_layer: Array) -> Sums:
 
 
 def _loss(problem: ElmanProblem, hidden_layer: Array, readout: Array) -> Sums:
-    return (loss_of(problem, problem.rollout_of(hidden_layer)[1], readout),)
+    return (problem.loss(readout, problem.rollout_of(hidden_layer)[1]),)
 
 
 def _expansion(problem: ElmanProblem, hidden_layer: Array, readout: Array) -> Sums:
@@ -348,7 +329,7 @@ def _derivatives(
         problem.sigma.kernel,
     )
     return (
-        loss_of(problem, h, readout),
+        problem.loss(readout, h),
         float(np.vdot(u, u)),
         slope,
         np.hstack([errors.T @ h, errors.T @ problem.skip]),

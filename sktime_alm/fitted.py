@@ -217,7 +217,7 @@ class Fitted:
         if not len(forecasts):
             return []
         # not of the forecast: the same for all
-        noise = errors.posterior.draw(self.model.networks, 1, self.seed, 2000)[1]
+        noise = errors.posterior.draw(1, self.seed, 2000)[1]
         return [noise[:, 0]] * len(forecasts)
 
     def _situation(self, series: Series, X: Array) -> Situation:

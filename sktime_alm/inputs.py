@@ -235,6 +235,7 @@ class InputLayout:
         X: Array,
         noise: Array,
         bounds: Array | None = None,
+        changes: Array | None = None,
     ) -> Array:
         """Paths of the network after the rows of y, run on its own outputs with noise.
 
@@ -252,6 +253,8 @@ class InputLayout:
             Added to the outputs.
         bounds : array of shape (2, m), optional
             Where the noisy outputs are cut off.
+        changes : array of shape (n_paths, m, k), optional
+            Added to the readout [A D c], k columns wide, for each path.
 
         Returns
         -------
@@ -265,12 +268,15 @@ class InputLayout:
         of_recent = self.map_from_recent(m)
 
         def on_recent(weights: Array) -> Array:
-            of_y, of_x = np.split(weights, [len(of_recent)], axis=1)
-            return np.hstack([of_y @ of_recent, of_x])
+            of_y, others = weights[..., : len(of_recent)], weights[..., len(of_recent) :]
+            return np.concatenate([of_y @ of_recent, others], axis=-1)
 
-        V, D = on_recent(parameters.V), parameters.D
+        V, D, r = on_recent(parameters.V), parameters.D, parameters.hidden_size
         on_values = replace(parameters, V=V, D=None if D is None else on_recent(D))
-        return simulate(on_values, sigma, state, recent, X, noise, bounds)
+        if changes is not None and D is not None:
+            of_h, of_inputs = changes[..., :r], changes[..., r:]
+            changes = np.concatenate([of_h, on_recent(of_inputs)], axis=-1)
+        return simulate(on_values, sigma, state, recent, X, noise, bounds, changes)
 
     def map_from_recent(self, n_outputs: int) -> Array:
         """The linear map from the last values of y to the inputs made of them.

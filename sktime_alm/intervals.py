@@ -180,10 +180,15 @@ class Posterior:
         """Of the paths, those that are drawn from here."""
         return float(np.clip((_MANY - self.n_degrees) / (_MANY - _FEW), 0.0, 1.0))
 
-    def draw(
-        self, networks: Sequence[ElmanParameters], n_steps: int, seed: int, n_paths: int
-    ) -> tuple[tuple[ElmanParameters, ...], Array]:
-        """Networks that the rows could as well have led to, and noise for equal shares of paths."""
+    def draw(self, n_steps: int, seed: int, n_paths: int) -> tuple[Array, Array]:
+        """Readouts that the rows could as well have led to, and noise, for each path.
+
+        Returns
+        -------
+        changes : array of shape (n_paths, m, k)
+            Of the readout; equal shares of paths have the same.
+        noise : array of shape (n_paths, n_steps, m)
+        """
         generator = np.random.default_rng(seed)
         n_draws = min(_N_DRAWS, n_paths)
         # Student's distribution is a normal one of uncertain scale; the scales and, in pairs of
@@ -191,20 +196,20 @@ class Posterior:
         places = (generator.permutation(n_draws) + 0.5) / n_draws
         spread = np.sqrt(self.n_degrees / chi2.ppf(places, self.n_degrees))
         half = generator.normal(size=(-(-n_draws // 2), self.root.shape[1], len(self.scale)))
-        drawn = []
-        for k, z in enumerate(np.concatenate([half, -half])[:n_draws]):
-            change = self.shift + spread[k] * (self.root @ z @ self.scale).T
-            drawn.append(with_changed_readout(networks[k % len(networks)], change))
-        of_path = np.repeat(spread, [len(part) for part in np.array_split(range(n_paths), n_draws)])
+        normal = np.concatenate([half, -half])[:n_draws]
+        drawn = spread[:, None, None] * (self.root @ normal @ self.scale)
+        changes = self.shift + np.swapaxes(drawn, 1, 2)
+        draw_of = np.arange(n_paths) * n_draws // n_paths
         n_errors = len(self.errors)
         noise = np.empty((n_steps, n_paths, len(self.scale)))
         for step in range(n_steps):
             # a row of draws a step: a shorter run draws the beginning of a longer one
-            normal = generator.normal(size=noise.shape[1:])
+            shocks = generator.normal(size=noise.shape[1:])
             seen = self.errors[generator.integers(n_errors, size=n_paths)]
             is_normal = generator.random(n_paths) < _NORMAL / n_errors
-            noise[step] = np.where(is_normal[:, None], normal, seen)
-        return tuple(drawn), np.swapaxes(noise * of_path[:, None], 0, 1) @ self.scale
+            noise[step] = np.where(is_normal[:, None], shocks, seen)
+        noise *= spread[draw_of, None]
+        return changes[draw_of], np.swapaxes(noise, 0, 1) @ self.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -465,12 +470,11 @@ def spread(model: Model, errors: Errors, found: Situation, seed: int) -> Array:
     n_drawn = 0 if posterior is None else round(posterior.share * N_PATHS)
     pieces = []
     if posterior is not None and n_drawn:
-        networks, noise = posterior.draw(model.networks, n_steps, seed, n_drawn)
-        states = [found.states[k % len(found.states)] for k in range(len(networks))]
+        changes, noise = posterior.draw(n_steps, seed, n_drawn)
         # what few rows do not rule out reaches further than a forecast should
         further = _FURTHER * np.diff(model.bounds, axis=0) * [[-1.0], [1.0]]
-        drawn = replace(model, networks=networks, bounds=model.bounds + further)
-        pieces.append(drawn.paths(states, found.past, found.exogenous, noise))
+        wider = replace(model, bounds=model.bounds + further)
+        pieces.append(wider.paths(found.states, found.past, found.exogenous, noise, changes))
     if n_drawn < N_PATHS:
         noise = draw_noise(errors.one_step, n_steps, seed, N_PATHS - n_drawn)
         if errors.scale.slope.any():

@@ -91,21 +91,38 @@ class Model:
         ]
         return self.combined(paths)
 
-    def paths(self, states: Sequence[Array], y: Array, exogenous: Array, noise: Array) -> Array:
+    def paths(
+        self,
+        states: Sequence[Array],
+        y: Array,
+        exogenous: Array,
+        noise: Array,
+        changes: Array | None = None,
+    ) -> Array:
         """Simulated paths of the shape of the noise, (n_paths, n_steps, m).
 
-        The networks take equal shares of the paths, which then differ as they do.
+        The networks take equal shares of the paths, which then differ as they do, and by the
+        changes of their readouts, of shape (n_paths, m, k), if given.
         """
-        shares = np.array_split(noise, len(self.networks))
-        triples = zip(self.networks, states, shares, strict=True)
-        return np.concatenate(
-            [self._paths(network, state, y, exogenous, share) for network, state, share in triples]
-        )
+        paths = np.empty_like(noise)
+        shares = np.array_split(np.arange(len(noise)), len(self.networks))
+        for network, state, share in zip(self.networks, states, shares, strict=True):
+            of_share = None if changes is None else changes[share]
+            paths[share] = self._paths(network, state, y, exogenous, noise[share], of_share)
+        return paths
 
     def _paths(
-        self, network: ElmanParameters, state: Array, y: Array, exogenous: Array, noise: Array
+        self,
+        network: ElmanParameters,
+        state: Array,
+        y: Array,
+        exogenous: Array,
+        noise: Array,
+        changes: Array | None = None,
     ) -> Array:
-        return self.layout.simulate(network, self.sigma, state, y, exogenous, noise, self.bounds)
+        return self.layout.simulate(
+            network, self.sigma, state, y, exogenous, noise, self.bounds, changes
+        )
 
 
 def extent_of(y: Array) -> Array:

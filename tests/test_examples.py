@@ -233,8 +233,8 @@ def test_the_forecasting_study_writes_its_tables_and_keeps_earlier_forecasts(tmp
     first = pd.read_csv(tmp_path / "forecasting_threshold.csv")
     assert len(first) == 8 and first["MSE"].gt(0.0).all()
     assert (tmp_path / "forecasting.png").stat().st_size > 10_000
-    run("benchmark/forecasting.py", *arguments, "Elman (ALM)")
+    run("benchmark/forecasting.py", *arguments, "ridge")
     both = pd.read_csv(tmp_path / "forecasting_threshold.csv")
-    assert set(both["model"]) == {"random walk", "HAR-X", "Elman (ALM)"}
-    kept = both[both["model"] != "Elman (ALM)"].reset_index(drop=True)
+    assert set(both["model"]) == {"random walk", "HAR-X", "ridge"}
+    kept = both[both["model"] != "ridge"].reset_index(drop=True)
     pd.testing.assert_series_equal(kept["MSE"], first["MSE"])

@@ -1,9 +1,12 @@
 """Standardisation, and the network's inputs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sktime_alm.inputs import InputLayout, lag_matrix, trailing_mean, weighted_mean
+from sktime_alm.intervals import with_changed_readout
 from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import ELU, ReLU
 from sktime_alm.solver.initialization import initialize
@@ -64,6 +67,23 @@ def test_a_free_run_is_the_rollout_over_inputs_made_of_its_own_outputs(sigma, n_
     inputs = layout.rows(np.vstack([y, found]), X)
     expected = parameters.outputs(rollout(parameters, sigma, inputs)[1][n_rows:])
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("linear_skip", [True, False])
+def test_paths_with_changed_readouts_are_those_of_the_changed_networks(linear_skip):
+    rng = np.random.default_rng(1)
+    layout = InputLayout.from_arguments((2, 1), (3,), (), (0,), range(1))
+    network = initialize(0.4, 3 * 2 + 1, 4, 2, rng)
+    if linear_skip:
+        network = replace(network, D=0.2 * rng.normal(size=(2, 7)))
+    y, X, noise = rng.normal(size=(5, 2)), rng.normal(size=(6, 1)), rng.normal(size=(3, 6, 2))
+    changes = 0.1 * rng.normal(size=(3, *network.readout.shape))
+    state = rng.normal(size=4)
+    found = layout.simulate(network, ELU(), state, y, X, noise, changes=changes)
+    for path, change, errors in zip(found, changes, noise, strict=True):
+        changed = with_changed_readout(network, change)
+        expected = layout.simulate(changed, ELU(), state, y, X, errors[None])[0]
+        np.testing.assert_allclose(path, expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])

@@ -29,9 +29,9 @@ from volatility.ours import LEVELS
 SCRIPT = Path(__file__).parents[1] / "examples" / "panel_volatility.py"
 WINDOWS = (1, 4, 13)
 MODELS = installed(models(WINDOWS))
-# a network for each series is too slow for every day
-SLOW_IF_EACH = [
-    pytest.param(name, marks=pytest.mark.slow) if name == f"{OURS}, each series" else name
+# a network for each series takes two minutes
+EXHAUSTIVE_IF_EACH = [
+    pytest.param(name, marks=pytest.mark.exhaustive) if name == f"{OURS}, each series" else name
     for name in MODELS
 ]
 # and where it takes many rows to tell, both of ours
@@ -67,7 +67,7 @@ def changed_from(panel, row):
     return Panel(*frames)
 
 
-@pytest.mark.parametrize("name", SLOW_IF_EACH)
+@pytest.mark.parametrize("name", EXHAUSTIVE_IF_EACH)
 def test_a_forecast_knows_the_rows_before_its_own_and_no_others(name):
     panel, n = simulated(170, 2), 150
     train, test = panel.rows(0, n), panel.rows(n, 170)

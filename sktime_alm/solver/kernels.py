@@ -411,12 +411,8 @@ def weighted_rows(u: Array, shift: Array, xi: Array, gamma: float) -> Array:
 
 @_compiled
 def simulate(
-    A: Array,
-    W: Array,
-    V: Array,
-    b: Array,
-    c: Array,
-    D: Array,
+    hidden_layer: Array,
+    readouts: Array,
     state: Array,
     lagged: Array,
     exogenous: Array,
@@ -426,34 +422,36 @@ def simulate(
 ) -> Array:
     """Paths of the network run on its own noisy outputs, cut off at lower and upper bounds.
 
+    ``hidden_layer`` is [W V b], and ``readouts`` holds [A D c] of each path or one for all;
     ``lagged`` is flat, newest first.
     """
     n_paths, n_steps, m = noise.shape
-    r, n_lagged = len(state), len(lagged)
+    r, n_lagged, n_exogenous = len(state), len(lagged), exogenous.shape[1]
     outputs = np.empty((n_paths, n_steps, m))
     h, following, recent = np.empty(r), np.empty(r), np.empty(n_lagged)
     for path in range(n_paths):
+        readout = readouts[path if len(readouts) > 1 else 0]
         h[:] = state
         recent[:] = lagged
         for t in range(n_steps):
             for i in range(r):
-                total = b[i]
+                total = hidden_layer[i, r + n_lagged + n_exogenous]
                 for j in range(r):
-                    total += W[i, j] * h[j]
+                    total += hidden_layer[i, j] * h[j]
                 for j in range(n_lagged):
-                    total += V[i, j] * recent[j]
-                for j in range(exogenous.shape[1]):
-                    total += V[i, n_lagged + j] * exogenous[t, j]
+                    total += hidden_layer[i, r + j] * recent[j]
+                for j in range(n_exogenous):
+                    total += hidden_layer[i, r + n_lagged + j] * exogenous[t, j]
                 following[i] = _value(total, sigma)
             h[:] = following
             for i in range(m):
-                total = c[i]
+                total = readout[i, r + n_lagged + n_exogenous]
                 for j in range(r):
-                    total += A[i, j] * h[j]
+                    total += readout[i, j] * h[j]
                 for j in range(n_lagged):
-                    total += D[i, j] * recent[j]
-                for j in range(exogenous.shape[1]):
-                    total += D[i, n_lagged + j] * exogenous[t, j]
+                    total += readout[i, r + j] * recent[j]
+                for j in range(n_exogenous):
+                    total += readout[i, r + n_lagged + j] * exogenous[t, j]
                 total += noise[path, t, i]
                 outputs[path, t, i] = min(max(total, bounds[0, i]), bounds[1, i])
             if n_lagged:

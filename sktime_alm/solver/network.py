@@ -176,6 +176,7 @@ def simulate(
     exogenous: Array,
     noise: Array,
     bounds: Array | None = None,
+    changes: Array | None = None,
 ) -> Array:
     """Paths of the network run on its own outputs, with noise, as the lagged inputs.
 
@@ -197,17 +198,29 @@ def simulate(
         Added to the outputs; one path of zeros is the forecast.
     bounds : array of shape (2, m), optional
         Least and largest values of the noisy outputs, which are cut off there.
+    changes : array of shape (n_paths, m, k), optional
+        Added to the readout [A D c], k columns wide, for each path.
 
     Returns
     -------
     array of shape (n_paths, n_steps, m)
         Each path not finite from the step on where the network overflows.
     """
-    A, W, V, b, c = (np.ascontiguousarray(array) for array in parameters.arrays()[:5])
-    D = np.zeros((len(A), V.shape[1])) if parameters.D is None else parameters.D
+    readouts = parameters.readout[np.newaxis]
+    if changes is not None:
+        readouts = readouts + changes
+    if parameters.D is None:
+        nothing = np.zeros((*readouts.shape[:2], parameters.n_inputs))
+        readouts = np.concatenate([readouts[..., :-1], nothing, readouts[..., -1:]], axis=2)
     if bounds is None:
-        bounds = np.array([[-np.inf], [np.inf]]) * np.ones(len(c))
-    weights = A, W, V, b, c, np.ascontiguousarray(D)
-    lagged = past_outputs.ravel()
-    rows, noise = np.ascontiguousarray(exogenous), np.ascontiguousarray(noise)
-    return kernels.simulate(*weights, state, lagged, rows, noise, bounds, activation.kernel)
+        bounds = np.array([[-np.inf], [np.inf]]) * np.ones(len(parameters.c))
+    return kernels.simulate(
+        np.ascontiguousarray(parameters.hidden_layer),
+        np.ascontiguousarray(readouts),
+        state,
+        past_outputs.ravel(),
+        np.ascontiguousarray(exogenous),
+        np.ascontiguousarray(noise),
+        bounds,
+        activation.kernel,
+    )

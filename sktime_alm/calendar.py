@@ -114,7 +114,7 @@ class Calendar:
         days = self._days(before.append(times))
         if not _are_weekdays(days) or not days.is_monotonic_increasing:
             return self
-        expected = pd.date_range(days[0], days[-1], freq=self.frequency)
+        expected = self._business_days(days[0], days[-1])
         passed = expected.difference(days)
         gaps = expected.get_indexer(days[days.isin(expected)])
         longest = int(np.diff(gaps).max(initial=1)) - 1
@@ -197,8 +197,13 @@ class Calendar:
             )
             return times.as_unit(origin.unit)
         first = self._wall(pd.DatetimeIndex([origin]))
-        if self._is_arithmetic:
-            days = pd.to_timedelta(steps * self.frequency.n, unit="D")
+        n_days = steps * self.frequency.n
+        if self._business is not None:
+            day, clock = first.normalize(), first[0] - first[0].normalize()
+            days = np.busday_offset(_dates(day), n_days, roll="forward", busdaycal=self._business)
+            return self._zoned(pd.DatetimeIndex(days) + clock).as_unit(origin.unit)
+        if self._is_daily:
+            days = pd.to_timedelta(n_days, unit="D")
             return self._zoned(first.repeat(len(steps)) + days).as_unit(origin.unit)
         grid = pd.date_range(first[0], periods=int(steps.max(initial=0)) + 1, freq=self.frequency)
         return self._zoned(grid[steps]).as_unit(origin.unit)
@@ -269,7 +274,7 @@ class Calendar:
         days = times.to_timestamp() if self.kind == "periods" else self._wall(times)
         last = 5 if self.rhythm == "business days" else 7
         weekdays = (np.asarray(days.dayofweek)[:, None] == np.arange(1, last)).astype(float)
-        dates = days.to_numpy().astype("datetime64[D]")
+        dates = _dates(days)
         if origin is not None:
             first = origin.to_timestamp() if self.kind == "periods" else origin
             before = np.append(np.datetime64(first.date()), dates[:-1])
@@ -302,7 +307,21 @@ class Calendar:
     @property
     def _is_arithmetic(self) -> bool:
         """Whether steps can be counted without listing them."""
-        return self.kind != "time stamps" or self._is_tick or self._is_daily
+        is_even = self.kind != "time stamps" or self._is_tick or self._is_daily
+        return is_even or self._business is not None
+
+    @property
+    def _business(self) -> np.busdaycalendar | None:
+        """NumPy's calendar of business days; pandas lists them one by one, for seconds."""
+        frequency = self.frequency
+        if not isinstance(frequency, pd.offsets.BusinessDay) or frequency.offset:
+            return None
+        return getattr(frequency, "calendar", None) or np.busdaycalendar()
+
+    def _business_days(self, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
+        """All from the first to the last."""
+        days = np.arange(first, last + pd.Timedelta(days=1), dtype="datetime64[D]")
+        return pd.DatetimeIndex(days[np.is_busday(days, busdaycal=self._business)])
 
     @property
     def _duration(self) -> pd.Timedelta:
@@ -322,9 +341,20 @@ class Calendar:
         if self._is_tick:
             between = times - origin
         else:
-            between = self._wall(times) - self._wall(pd.DatetimeIndex([origin]))[0]
+            wall, first = self._wall(times), self._wall(pd.DatetimeIndex([origin]))[0]
+            if self._business is not None:
+                return self._counted(first, wall)
+            between = wall - first
         steps = np.asarray(between // self._duration)
         return steps, (between - steps * self._duration != pd.Timedelta(0)) | (steps < 0)
+
+    def _counted(self, first: pd.Timestamp, wall: pd.DatetimeIndex) -> tuple[Any, Any]:
+        """The same of business days."""
+        days, calendar, n = _dates(wall), self._business, self.frequency.n
+        counts = np.busday_count(first.date(), days, busdaycal=calendar)
+        is_wrong = (counts < 0) | (counts % n != 0) | ~np.is_busday(days, busdaycal=calendar)
+        is_wrong |= np.asarray(wall - wall.normalize() != first - first.normalize())
+        return counts // n, is_wrong
 
     def _is_on(self, time: Any) -> bool:
         return bool(self.frequency.is_on_offset(self._wall(pd.DatetimeIndex([time]))[0]))
@@ -366,6 +396,10 @@ def as_horizon(fh: Any) -> Any:
         # sktime would compare its frequency with that of the cutoff
         fh = pd.DatetimeIndex(fh, freq=None)
     return fh
+
+
+def _dates(times: pd.DatetimeIndex) -> Any:
+    return times.to_numpy().astype("datetime64[D]")
 
 
 def _kind(index: pd.Index, name: str) -> str:

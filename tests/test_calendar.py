@@ -302,3 +302,36 @@ def test_rows_that_are_counted_are_not_asked_for_dates():
     forecaster = ALMElmanForecaster(**QUICK).fit(numbered(trading_days())[1])
     with pytest.raises(ValueError, match="fh must be indexed by integers"):
         forecaster.predict(fh=trading_days()[-3:])
+
+
+@pytest.mark.parametrize("zone", [None, "America/New_York"])
+@pytest.mark.parametrize("first", ["2020-01-01", "2020-01-04 02:30", "2020-01-06 23:00"])
+@pytest.mark.parametrize(
+    "frequency",
+    [
+        pd.offsets.BDay(),
+        pd.offsets.BDay(3),
+        pd.offsets.CustomBusinessDay(weekmask="Sun Mon Tue Wed Thu", holidays=["2020-01-06"]),
+        pd.offsets.CustomBusinessDay(2, calendar=USFederalHolidayCalendar()),
+    ],
+    ids=str,
+)
+def test_business_days_are_counted_as_pandas_lists_them(frequency, first, zone):
+    first = pd.Timestamp(first)
+
+    def zoned(wall):
+        return wall if zone is None else wall.tz_localize(zone, nonexistent="shift_forward")
+
+    origin = zoned(pd.DatetimeIndex([first]))[0]
+    clock = None if zone is None else first - first.normalize()
+    calendar = Calendar("time stamps", frequency, origin.tz, clock)
+    listed = pd.date_range(first, periods=300, freq=frequency)
+    np.testing.assert_array_equal(calendar.steps(origin, zoned(listed)), np.arange(300))
+    chosen = np.array([0, 7, 299, 5])
+    pd.testing.assert_index_equal(
+        calendar.after(origin, chosen), zoned(listed[chosen]), check_names=False
+    )
+    days = pd.date_range(first, periods=60)
+    is_on = [calendar.holds(pd.DatetimeIndex([time])) for time in zoned(days)]
+    np.testing.assert_array_equal(is_on, [frequency.is_on_offset(day) for day in days])
+    assert not calendar.holds(zoned(listed[[0, 1]] + pd.to_timedelta([0, 1], unit="h")))

@@ -159,6 +159,8 @@ class ElmanProblem(TrainingProblem):
         The set of hidden layers within the bound, and coordinates of it.
     missing : array of int
         The rows without targets.
+    inputs : array of shape (T, n + 1)
+        [X 1]: what V and b act on. X is a view of it, so that rows are stored once.
 
     Raises
     ------
@@ -179,6 +181,7 @@ class ElmanProblem(TrainingProblem):
     sigma: Activation = field(init=False, repr=False)
     contraction: Contraction = field(init=False, repr=False)
     missing: IntArray = field(init=False, repr=False)
+    inputs: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         X, Y = check_matrix(self.X, "X"), check_matrix(self.Y, "Y", may_miss=True)
@@ -193,7 +196,8 @@ class ElmanProblem(TrainingProblem):
         if is_missing.all():
             raise ValueError("Y must have a row without NaN, found none")
         object.__setattr__(self, "missing", np.flatnonzero(is_missing))
-        object.__setattr__(self, "X", X)
+        object.__setattr__(self, "inputs", np.hstack([X, np.ones((len(X), 1))]))
+        object.__setattr__(self, "X", self.inputs[:, :-1])
         object.__setattr__(self, "Y", np.where(is_missing[:, None], 0.0, Y))
         object.__setattr__(self, "sigma", get_activation(self.activation))
         object.__setattr__(self, "starts", _check_starts(self.starts, len(X)))
@@ -250,11 +254,6 @@ class ElmanProblem(TrainingProblem):
     def is_end(self) -> BoolArray:
         """Whether a row is the last of a sequence."""
         return np.roll(self.is_start, -1)
-
-    @cached_property
-    def inputs(self) -> Array:
-        """[X 1], of shape (T, n + 1): what V and b act on."""
-        return np.hstack([self.X, np.ones((self.n_samples, 1))])
 
     @cached_property
     def input_gram(self) -> Array:

@@ -3,7 +3,8 @@
     python examples/benchmark/fits.py [--seeds 10] [--max-minutes 9]    # it resumes
     python examples/benchmark/fits.py --quick                           # half a minute
 
-Every problem of the benchmark is trained with default settings and each of three activations.
+Every problem of the benchmark is trained with default settings, the bound on W among them, and
+each of three activations.
 Finished fits are kept in ``fits.jsonl``, and the script goes on from there.
 """
 
@@ -59,7 +60,6 @@ def fit(task: Task) -> dict[str, object]:
             starts=starts,
             linear_skip=has_skip,
             skip_alpha=1.0 if specification.skip_alpha is None else specification.skip_alpha,
-            max_recurrence=specification.max_recurrence,
             **(_LARGE if specification.is_large else {}),
         )
     is_finite = result.parameters.is_finite() and bool(np.isfinite(result.objective))

@@ -42,7 +42,7 @@ import numpy as np
 from sktime_alm.solver import Status, train
 
 rng = np.random.default_rng(0)
-X = rng.normal(size=(200, 4))
+X = rng.normal(size=(100, 3))
 Y = np.convolve(np.tanh(X[:, 0] * X[:, 1]), np.ones(5), "same")[:, None]
 Y = Y + 0.1 * rng.normal(size=Y.shape)
 kinds = ({}, {"activation": "elu", "max_recurrence": 0.9}, {"n_init": 2, "n_jobs": 2})

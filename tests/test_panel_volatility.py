@@ -186,6 +186,7 @@ def run_script(tmp_path, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_study_writes_its_tables_and_shows_how_far_it_is(tmp_path):
     names = ("random walk", "HAR")
     printed = run_script(tmp_path, "--data", "stocks", "--models", *names)

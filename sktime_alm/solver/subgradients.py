@@ -155,10 +155,13 @@ class _Search:
         W, shape = self.parameters.W, self.parameters.hidden_layer.shape
         J = sensitivities_at(self.problem, W, self.slopes, self.P, index).reshape(-1, *shape)
         rows = self._measured(-self.states.zeta.flat[index][:, None, None] * J)
-        # a unit near 0 at all times has kinks without number, and those that matter most suffice
-        most = np.argsort(-np.linalg.norm(rows, axis=1), kind="stable")[:_MOST_MOVED]
-        rows, here = rows[most], slopes[most]
-        b, zero = -rows @ self._measured(self._gradient()[None])[0], np.zeros(len(most))
+        # a unit near 0 at all times has kinks without number: those that gain most by themselves
+        wanted = -rows @ self._measured(self._gradient()[None])[0]
+        room = np.where(wanted > 0.0, 1.0 - slopes, slopes - self.least)
+        squares = np.maximum(np.einsum("ij,ij->i", rows, rows), np.finfo(float).tiny)
+        gains = np.abs(wanted) * np.minimum(room, np.abs(wanted) / squares)
+        most = np.argsort(-gains, kind="stable")[:_MOST_MOVED]
+        rows, here, b, zero = rows[most], slopes[most], wanted[most], np.zeros(len(most))
         change = np.zeros(len(index))
         change[most] = compiled.box_minimum(rows @ rows.T, b, self.least - here, 1.0 - here, zero)
         return change

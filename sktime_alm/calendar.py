@@ -314,7 +314,8 @@ class Calendar:
     def _business(self) -> np.busdaycalendar | None:
         """NumPy's calendar of business days; pandas lists them one by one, for seconds."""
         frequency = self.frequency
-        if not isinstance(frequency, pd.offsets.BusinessDay) or frequency.offset:
+        is_plain = isinstance(frequency, pd.offsets.BusinessDay) and not frequency.normalize
+        if not is_plain or frequency.offset:
             return None
         return getattr(frequency, "calendar", None) or np.busdaycalendar()
 

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from itertools import cycle
 from types import FrameType
 
 import numpy as np
@@ -75,8 +74,9 @@ CALLS = {
 }
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_failure_at_any_line_leaves_what_was_or_what_comes_after(call):
+def test_a_failure_at_any_line_leaves_what_was_or_what_comes_after(call, error):
     forecaster = ALMElmanForecaster(exog_lags=1, **QUICK).fit(Y[:50], X)
     before = answers(forecaster, X)
     trace, seen = raise_at(-1, None)
@@ -88,8 +88,7 @@ def test_a_failure_at_any_line_leaves_what_was_or_what_comes_after(call):
         sys.settrace(None)
     after = answers(done, X)
     n_failed = 0
-    lines = np.unique(np.linspace(1, seen[0], 60).astype(int))
-    for n, error in zip(lines, cycle([KeyboardInterrupt, OSError]), strict=False):
+    for n in np.unique(np.linspace(1, seen[0], 40).astype(int)):
         trace, _ = raise_at(n, error("injected"))
         sys.settrace(trace)
         try:
@@ -106,7 +105,7 @@ def test_a_failure_at_any_line_leaves_what_was_or_what_comes_after(call):
             assert_same(found, after)
         if has_happened:
             forecaster = ALMElmanForecaster(exog_lags=1, **QUICK).fit(Y[:50], X)
-    assert n_failed > 30
+    assert n_failed > 20
 
 
 @pytest.mark.parametrize("n", range(5, 400, 31))

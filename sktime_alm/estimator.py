@@ -55,6 +55,7 @@ from sktime_alm.solver import (
 )
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
+from sktime_alm.solver.curvature import output_jacobian
 from sktime_alm.solver.datafits import Datafit, Squared
 from sktime_alm.solver.multistart import seed_sequence
 from sktime_alm.solver.readout import solve_readout
@@ -72,6 +73,8 @@ _PLAIN = {"polish": False, "active_set": False, "n_relaxations": 0}
 _SMALL_UPDATE, _BRIEF_ITERATIONS = 0.1, 3
 # series that tell the bias of a skip from lags of y
 _N_SIMULATED = 100
+# of so many rows at most it is counted how many weights they are fitted by
+_N_COUNTED = 500
 # updates keep so many errors of each number of steps ahead, the last ones
 _MOST_ERRORS = 2000
 
@@ -559,24 +562,43 @@ class Estimator:
         l2 = regularization.of_readout(self.hidden_size, n_inputs)
         outputs = np.mean([pair[0] for pair in pairs], axis=0)
         outputs, targets = outputs[rows.is_observed], rows.targets[rows.is_observed]
-        p = effective_parameters(Z, l2)
+        n_hidden = self._parameters_of_hidden_layer(rows, networks[0], Z, regularization)
+        p = effective_parameters(Z, l2) + n_hidden
         one_step = as_new_errors(targets - outputs, p, is_centred=not self.loss.is_log)
         scale = Scale.fit(outputs, one_step)
         return Errors(
             one_step / scale.of(outputs),
             np.ones((1, targets.shape[1])),
             scale,
-            posterior=self._posterior(rows, networks[0], Z, l2),
+            posterior=self._posterior(rows, networks[0], Z, l2, n_hidden),
         )
 
+    def _parameters_of_hidden_layer(
+        self, rows: Rows, network: ElmanParameters, Z: Array, regularization: Regularization
+    ) -> float:
+        """Degrees of freedom that a network has taken beside those of its readout, an output."""
+        problem, m = self.problem(rows, regularization), network.n_outputs
+        observed = np.flatnonzero(rows.is_observed)
+        taken = np.unique(np.linspace(0, len(observed) - 1, _N_COUNTED).astype(int))
+        of_hidden_layer = output_jacobian(problem, network, observed[taken])
+        J = of_hidden_layer.reshape(len(taken) * m, -1)
+        J = np.hstack([J, np.kron(Z[taken], np.eye(m))])
+        l2 = regularization.of_readout(self.hidden_size, Z.shape[1] - self.hidden_size - 1)
+        l2_hidden = regularization.of_hidden_layer(problem.n_inputs, self.hidden_size)
+        of_all = np.concatenate([np.tile(l2_hidden, self.hidden_size), np.repeat(l2, m)])
+        # the objective is a mean over rows, J has one row for each of their outputs
+        return effective_parameters(J, of_all / m) / m - effective_parameters(Z[taken], l2)
+
     def _posterior(
-        self, rows: Rows, network: ElmanParameters, Z: Array, l2: Array
+        self, rows: Rows, network: ElmanParameters, Z: Array, l2: Array, n_hidden: float
     ) -> Posterior | None:
         """What the rows leave unknown about a network's readout; None where they are many."""
         is_skip = np.zeros(len(l2), dtype=bool)
         is_skip[self.hidden_size : -1] = True
         light = lightest(Z, l2, is_skip)
-        posterior = Posterior.of(Z, light, network.readout, rows.targets[rows.is_observed])
+        posterior = Posterior.of(
+            Z, light, network.readout, rows.targets[rows.is_observed], n_hidden
+        )
         if posterior.share == 0.0:
             return None
         if self.layout.memory == 0 or not self.linear_skip:

@@ -32,6 +32,9 @@ _FURTHER = 0.5
 # errors so few are taken to be normal; of more the sample itself is drawn from more and more often
 _NORMAL = 20
 
+# relative to the largest, the penalty of weights without one
+_LEAST_PENALTY = 1e-9
+
 # the decadic logarithm of the lightest penalty of a linear skip that intervals are made with
 _LIGHTEST = -4.0
 
@@ -117,11 +120,12 @@ class Posterior:
     root : array of shape (k, k)
         A root of (Z'Z + N)^-1.
     scale : array of shape (m, m)
-        A root of the covariance of the noise, E'E / nu.
-    errors : array of shape (n, m)
-        E in units of that root.
+        A root of the covariance of the noise, E'E / nu, and of what p' degrees of freedom of the
+        hidden layer leave unknown, p' / T of it in the mean over the rows.
+    errors : array of shape (T, m)
+        E, standardised by its own covariance.
     n_degrees : float
-        nu.
+        nu, which those of the readout and of the hidden layer leave of T.
     """
 
     shift: Array
@@ -131,7 +135,9 @@ class Posterior:
     n_degrees: float
 
     @classmethod
-    def of(cls, Z: Array, l2_readout: Array, readout: Array, targets: Array) -> Posterior:
+    def of(
+        cls, Z: Array, l2_readout: Array, readout: Array, targets: Array, n_hidden: float = 0.0
+    ) -> Posterior:
         """From the rows of a fit.
 
         Parameters
@@ -143,18 +149,22 @@ class Posterior:
         readout : array of shape (m, k)
             That of the network.
         targets : array of shape (T, m)
+        n_hidden : float, default=0.0
+            Degrees of freedom that the weights of the hidden layer have taken.
         """
         values, vectors = np.linalg.eigh(Z.T @ Z + len(Z) * np.diag(l2_readout))
         # units that are never active leave directions that nothing is known about, nor depends on
         is_known = values > 1e-12 * values.max()
         root = vectors[:, is_known] / np.sqrt(values[is_known])
         found = root @ (root.T @ (Z.T @ targets))
-        errors, n_degrees = targets - Z @ found, len(Z) - effective_parameters(Z, l2_readout)
+        n_degrees = len(Z) - effective_parameters(Z, l2_readout) - n_hidden
+        errors = targets - Z @ found
         if n_degrees < 1.0:
             # nothing is left over: all that the rows do is noise
             errors, n_degrees = targets - targets.mean(axis=0), max(len(Z) - 1.0, 1.0)
-        scale = np.asarray(np.linalg.qr(errors / np.sqrt(n_degrees), mode="r"))
-        whitened = errors @ np.linalg.pinv(scale)
+        root_of_errors = np.asarray(np.linalg.qr(errors / np.sqrt(len(Z)), mode="r"))
+        whitened = errors @ np.linalg.pinv(root_of_errors)
+        scale = root_of_errors * np.sqrt((len(Z) + n_hidden) / n_degrees)
         return cls(found.T - readout, root, scale, whitened, float(n_degrees))
 
     def noise(self, n_steps: int, n_paths: int) -> Array:
@@ -279,20 +289,21 @@ def lightest(Z: Array, l2_readout: Array, is_light: BoolArray) -> Array:
     return l2_readout
 
 
-def effective_parameters(Z: Array, l2_readout: Array) -> float:
-    """Degrees of freedom of the readout: the trace of its ridge regression's hat matrix.
+def effective_parameters(J: Array, l2: Array) -> float:
+    """Degrees of freedom of penalised weights: the trace of their regression's hat matrix.
 
     Parameters
     ----------
-    Z : array of shape (T, k)
-        What the readout acts on: the columns of [h 1], or [h x 1] with a linear skip.
-    l2_readout : array of shape (k,)
-        Penalties of its weights, in the objective that is a mean over T rows.
+    J : array of shape (T, k)
+        What the outputs change by with each weight, such as [h x 1] for those of the readout.
+    l2 : array of shape (k,)
+        Penalties of the weights, in the objective that is a mean over T rows.
     """
-    gram = Z.T @ Z
-    # units that are never active leave the system of an unpenalised readout singular
-    penalised = gram + len(Z) * np.diag(l2_readout)
-    return float(np.trace(np.linalg.pinv(penalised, hermitian=True) @ gram))
+    # weights without a penalty count as hardly penalised; those that change nothing not at all
+    scaled = J / np.sqrt(len(J) * np.maximum(l2, _LEAST_PENALTY * max(l2.max(initial=0.0), 1.0)))
+    gram = scaled @ scaled.T if len(J) < len(l2) else scaled.T @ scaled
+    values = np.maximum(np.linalg.eigvalsh(gram), 0.0)
+    return float(np.sum(values / (1.0 + values)))
 
 
 def as_new_errors(errors: Array, n_parameters: float, is_centred: bool = True) -> Array:

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from sktime_alm.datasets import make_elman
 from sktime_alm.solver import ElmanProblem, Regularization, train
 from sktime_alm.solver.active_set import Ending, finish
-from sktime_alm.solver.curvature import Piece, expand, rollout_on, sensitivities_at
+from sktime_alm.solver.curvature import Piece, expand, output_jacobian, rollout_on, sensitivities_at
 from sktime_alm.solver.kink_program import Local
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reduced import evaluate, gradient_of
@@ -81,6 +81,25 @@ def test_missing_targets_have_no_part_in_the_hessian():
     whiten = np.kron(np.eye(3), model.inverse)
     expected = whiten @ central_hessian(problem, trial) @ whiten.T
     assert np.abs(model.hessian - expected).max() <= 2e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("options", [{}, {"linear_skip": True}, {"starts": (0, 20)}])
+def test_the_jacobian_of_the_outputs_equals_finite_differences(options):
+    problem = synthetic(T=40, activation="elu", **options)
+    trial, rows, step = random_trial(problem), np.array([0, 7, 20, 39]), 1e-6
+
+    def outputs(hidden_layer):
+        h = problem.rollout_of(hidden_layer)[1]
+        return problem.outputs(trial.readout, h)[rows]
+
+    network, columns = trial.point.parameters, []
+    for index in np.ndindex(trial.hidden_layer.shape):
+        d = np.zeros_like(trial.hidden_layer)
+        d[index] = step
+        change = outputs(trial.hidden_layer + d) - outputs(trial.hidden_layer - d)
+        columns.append(change / (2.0 * step))
+    found = output_jacobian(problem, network, rows)
+    np.testing.assert_allclose(found, np.stack(columns, axis=-1), atol=1e-8)
 
 
 def test_sensitivities_of_held_units_equal_finite_differences():

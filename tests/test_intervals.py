@@ -410,6 +410,20 @@ def test_the_penalties_of_few_rows_are_light_but_leave_half_of_the_degrees_of_fr
     assert (lightest(np.tile(Z, (20, 1)), l2, l2 > 0.0)[:8] == 1e-4).all()
 
 
+def test_few_rows_count_the_weights_of_the_hidden_layer_as_well():
+    """A network of weak penalties: what it leaves of noise is a fraction of the noise to come."""
+    rng, inside = np.random.default_rng(0), []
+    for _ in range(30):
+        y = pd.Series(rng.normal(size=31))
+        forecaster = ALMElmanForecaster(
+            hidden_size=2, lags=1, alpha=0.3, skip_alpha=0.1, random_state=0
+        ).fit(y[:30])
+        low, high = forecaster.predict_interval(fh=[1], coverage=0.8).to_numpy()[0]
+        inside.append(low <= y[30] <= high)
+    posterior = forecaster._fitted.errors.posterior
+    assert np.mean(inside) >= 0.7 and posterior.n_degrees < 29.0 - 6.0
+
+
 def test_the_posterior_is_that_of_the_regression_whatever_the_network_is():
     rng = np.random.default_rng(0)
     Z = np.column_stack([rng.normal(size=(15, 2)), np.ones(15)])
@@ -417,6 +431,14 @@ def test_the_posterior_is_that_of_the_regression_whatever_the_network_is():
     posterior = Posterior.of(Z, np.zeros(3), readout, targets)
     expected = np.linalg.lstsq(Z, targets)[0].T
     np.testing.assert_allclose(readout + posterior.shift, expected)
+    np.testing.assert_allclose(np.cov(posterior.errors.T, ddof=0), 1.0)
+    noise = (targets - Z @ expected.T) / np.sqrt(15.0 - 3.0)
+    assert posterior.scale**2 == pytest.approx((noise**2).sum())
+    # what weights of the hidden layer took is missing twice: in the errors, and in what is known
+    wider = Posterior.of(Z, np.zeros(3), readout, targets, n_hidden=2.0)
+    assert wider.n_degrees == pytest.approx(10.0)
+    ratio = (12.0 / 10.0) * (17.0 / 15.0)
+    np.testing.assert_allclose((wider.scale / posterior.scale) ** 2, ratio)
     bias = np.array([[0.0, -0.2, 5.0]])
     corrected = readout + posterior.corrected(bias, Z).shift
     np.testing.assert_allclose(corrected[0, :2], expected[0, :2] - bias[0, :2])

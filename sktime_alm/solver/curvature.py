@@ -23,6 +23,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from sktime_alm.solver import kernels
 from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
+from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reduced import metric
 from sktime_alm.solver.reformulation import ElmanProblem, Trial
 
@@ -288,6 +289,28 @@ def sensitivities_at(
         found = slice(*np.searchsorted(index, [here.start * r, here.stop * r]))
         rows[found] = J.reshape(-1, J.shape[2])[index[found] - here.start * r]
     return rows
+
+
+def output_jacobian(problem: ElmanProblem, parameters: ElmanParameters, rows: IntArray) -> Array:
+    """The outputs of some rows of time, differentiated in the hidden layer [W V b].
+
+    Parameters
+    ----------
+    problem : ElmanProblem
+    parameters : ElmanParameters
+    rows : array of shape (k,)
+        Increasing.
+
+    Returns
+    -------
+    array of shape (k, m, r q)
+    """
+    r = parameters.hidden_size
+    u, h = problem.rollout(parameters)
+    a, P = problem.sigma.derivative(u), regressors(problem, h)
+    units = (rows[:, None] * r + np.arange(r)).ravel()
+    of_units = sensitivities_at(problem, parameters.W, a, P, units).reshape(len(rows), r, -1)
+    return np.einsum("oi,ti,tik->tok", parameters.A, a[rows], of_units, optimize=True)
 
 
 def _smallest(values: Array, n: int) -> IntArray:

@@ -73,7 +73,7 @@ _PLAIN = {"polish": False, "active_set": False, "n_relaxations": 0}
 _SMALL_UPDATE, _BRIEF_ITERATIONS = 0.1, 3
 # series that tell the bias of a skip from lags of y
 _N_SIMULATED = 100
-# of so many rows at most it is counted how many weights they are fitted by
+# so many rows, the last ones, tell how many weights the rows are fitted by
 _N_COUNTED = 500
 # updates keep so many errors of each number of steps ahead, the last ones
 _MOST_ERRORS = 2000
@@ -577,17 +577,16 @@ class Estimator:
         self, rows: Rows, network: ElmanParameters, Z: Array, regularization: Regularization
     ) -> float:
         """Degrees of freedom that a network has taken beside those of its readout, an output."""
-        problem, m = self.problem(rows, regularization), network.n_outputs
-        observed = np.flatnonzero(rows.is_observed)
-        taken = np.unique(np.linspace(0, len(observed) - 1, _N_COUNTED).astype(int))
-        of_hidden_layer = output_jacobian(problem, network, observed[taken])
-        J = of_hidden_layer.reshape(len(taken) * m, -1)
-        J = np.hstack([J, np.kron(Z[taken], np.eye(m))])
+        Z, observed = Z[-_N_COUNTED:], np.flatnonzero(rows.is_observed)[-_N_COUNTED:]
+        last = rows.among(np.arange(len(rows.inputs)) >= observed[0])
+        problem, m = self.problem(last, regularization), network.n_outputs
+        of_hidden_layer = output_jacobian(problem, network, observed - observed[0])
+        J = np.hstack([of_hidden_layer.reshape(len(Z) * m, -1), np.kron(Z, np.eye(m))])
         l2 = regularization.of_readout(self.hidden_size, Z.shape[1] - self.hidden_size - 1)
         l2_hidden = regularization.of_hidden_layer(problem.n_inputs, self.hidden_size)
         of_all = np.concatenate([np.tile(l2_hidden, self.hidden_size), np.repeat(l2, m)])
         # the objective is a mean over rows, J has one row for each of their outputs
-        return effective_parameters(J, of_all / m) / m - effective_parameters(Z[taken], l2)
+        return effective_parameters(J, of_all / m) / m - effective_parameters(Z, l2)
 
     def _posterior(
         self, rows: Rows, network: ElmanParameters, Z: Array, l2: Array, n_hidden: float

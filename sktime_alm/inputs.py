@@ -442,9 +442,9 @@ class Rows(NamedTuple):
         return np.asarray(row - np.asarray(self.starts)[sequence])
 
     def among(self, kept: BoolArray) -> Rows:
-        """Some of the rows, which begin a sequence if its first row is among them."""
+        """Some of the rows; a sequence begins with its first row, or the first row of all."""
         is_start = np.zeros(len(kept), dtype=bool)
-        is_start[list(self.starts)] = True
+        is_start[[*self.starts, int(np.argmax(kept))]] = True
         starts = tuple(int(row) for row in np.flatnonzero(is_start[kept]))
         return Rows(
             self.inputs[kept],

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from sktime_alm.solver import ElmanParameters
 from sktime_alm.solver._typing import Array
@@ -14,8 +15,6 @@ from sktime_alm.solver._typing import Array
 # Losses that follow one another are alike: their mean is known as well as those of so many pieces
 # say, if these are longer than a shock lasts.
 _N_PIECES = 10
-# a gain of fewer standard errors than the first is none, one of more than the second is sure
-_HARDLY, _CLEARLY = 1.0, 2.5
 # mean losses of standardised values that differ by less are the same
 _TIE = 1e-12
 # Training that ends at so many times the error of the best has failed: it rests in a minimum far
@@ -43,6 +42,20 @@ def average(
     return replace(network, A=weight * network.A, D=D, c=c)
 
 
+def joined(networks: Sequence[ElmanParameters]) -> ElmanParameters:
+    """One network with the units of all, whose outputs are the mean of theirs."""
+    skips = [network.D for network in networks if network.D is not None]
+    return replace(
+        networks[0],
+        A=np.hstack([network.A for network in networks]) / len(networks),
+        W=block_diag(*(network.W for network in networks)),
+        V=np.vstack([network.V for network in networks]),
+        b=np.concatenate([network.b for network in networks]),
+        c=np.mean([network.c for network in networks], axis=0),
+        D=np.mean(skips, axis=0) if skips else None,
+    )
+
+
 def standard_error(values: Array) -> float:
     """The standard error of the mean of values that are alike where they are near (batch means).
 
@@ -64,9 +77,9 @@ def earned_weight(none: Sequence[Array], half: Sequence[Array], full: Sequence[A
     The mean loss of the average is a parabola in the weight, for squared errors; other losses
     are followed by the parabola through the weights 0, 1/2 and 1. Of the minimisers of each
     origin the median is taken, lest one network that was trained badly count. It is multiplied by
-    a factor that rises from 0 to 1 as what the average gains on the regression rises from one to
-    two and a half of its standard errors: what cannot be told from the regression is the
-    regression, and nothing is taken of what is clear.
+    James and Stein's factor 1 - s^2 / g^2, or 0 below, for the gain g on the regression and its
+    standard error s: what cannot be told from the regression is the regression, and hardly
+    anything is taken of what is clear.
 
     Parameters
     ----------
@@ -104,5 +117,4 @@ def _evidence(gains: Array) -> float:
     gain = float(gains.mean())
     if gain <= _TIE:
         return 0.0
-    n_errors = gain / max(standard_error(gains), _TIE)
-    return float(np.clip((n_errors - _HARDLY) / (_CLEARLY - _HARDLY), 0.0, 1.0))
+    return float(max(0.0, 1.0 - (standard_error(gains) / gain) ** 2))

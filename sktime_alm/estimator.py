@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ from sktime_alm.penalties import (
     ValidationModel,
     choose_alpha,
     choose_skip_alpha,
+    drawn,
     is_enough,
     make_origins,
 )
@@ -66,6 +68,8 @@ Method = SafeguardedSettings | ALMSettings
 _LIGHT_SKIP_PENALTY = 1e-3
 # a path is for comparison: its fits need not be as exact as the last one
 _PATH_ITERATIONS = 5
+# so many of them make a mean
+_N_DRAWN = 6
 # a descent alone, without what the default method does at its end to gain a little more
 _PLAIN = {"polish": False, "active_set": False, "n_relaxations": 0}
 # an update by a smaller share of the rows goes on for so many outer iterations at most: the
@@ -147,7 +151,7 @@ class Estimator:
         rows = self._rows(series, scalers)
         if previous is not None:
             return self._trained_on(series, rows, scalers, progress, previous, n_before)
-        penalties = self._choose_penalties(rows, steps, progress)
+        penalties = self._choose_penalties(rows, steps, progress, has_mean=True)
         trained = self._train(rows, penalties, progress)
         errors = self._errors(rows, trained, penalties, progress)
         return self._fitted(series, rows, trained, penalties, errors, scalers)
@@ -164,7 +168,10 @@ class Estimator:
         """Trained on from what was fitted to the first rows, with its penalties."""
         penalties, is_brief = previous.penalties, self.is_brief(n_before, len(series.y))
         initial = self._in_units(previous.model, *scalers)
-        trained = self._continued(is_brief)._train(rows, penalties, progress, initial)
+        # networks that were stopped early are not trained to the end by the way
+        trained = self._continued(is_brief or penalties.is_mean)._train(
+            rows, penalties, progress, initial
+        )
         errors = self._training_errors(rows, trained.networks, penalties)
         if previous.errors.is_validated:
             # those of the models that chose the penalties serve on where these are kept
@@ -320,7 +327,9 @@ class Estimator:
                 f"found {n_rows}"
             )
 
-    def _choose_penalties(self, rows: Rows, steps: Sequence[int], progress: Progress) -> Penalties:
+    def _choose_penalties(
+        self, rows: Rows, steps: Sequence[int], progress: Progress, has_mean: bool = False
+    ) -> Penalties:
         """Replace "auto" by what forecasts best within the rows, so many steps ahead."""
         chosen, validation = Penalties(np.inf, np.nan), self._validation
         origins = make_origins(SKIP_ORIGINS, rows)
@@ -344,13 +353,32 @@ class Estimator:
             validation.losses(rows, validation.steps_within(rows, origins, steps)),
             self._path_trainer(progress, is_brief=True),
             self._path_trainer(progress),
-            lambda network, rows: self._validation.outputs(network, rows)[1],
+            self._states,
+            partial(self._draw, progress) if has_mean else None,
             hidden_size=self.hidden_size,
             skip_alpha=chosen.skip_alpha if self.linear_skip else None,
             random_state=self.random_state,
         )
         # trained on more rows than those of the skip, its models are more like the final one
         return network._replace(path=chosen.path + network.path)
+
+    def _states(self, network: ElmanParameters, rows: Rows) -> Array:
+        return self._validation.outputs(network, rows)[1]
+
+    def _draw(
+        self, progress: Progress, rows: Rows, alpha: float, skip_alpha: float
+    ) -> list[ElmanParameters]:
+        """The networks of a mean, or their starts: drawn, and trained briefly."""
+        return drawn(
+            rows,
+            alpha,
+            skip_alpha,
+            self._path_trainer(progress, is_brief=True),
+            self._states,
+            hidden_size=self.hidden_size,
+            n_networks=max(_N_DRAWN, self.n_init),
+            random_state=self.random_state,
+        )
 
     def _path_trainer(self, progress: Progress, is_brief: bool = False) -> Any:
         """What trains a validation model; an end of it is one of the whole choice."""
@@ -397,6 +425,10 @@ class Estimator:
         starts: list[tuple[Estimator, ElmanParameters | None]] = [(self, None)]
         if initial is not None:
             starts = [(self, start) for start in initial]
+        elif penalties.is_mean:
+            briefly = replace(self, settings=_changed(self.settings, max_iter=1, **_PLAIN))
+            of_mean = self._draw(progress, rows, alpha, skip_alpha)
+            starts = [(briefly, start) for start in of_mean]
         elif penalties.start is not None:
             drawn_too = replace(self._judged, n_init=self.n_init - 1)
             starts = [(self._judged, penalties.start), (drawn_too, None)][: self.n_init]
@@ -405,13 +437,13 @@ class Estimator:
             results.append(estimator._solve(rows, alpha, skip_alpha, progress.training, start))
             if results[-1].status is Status.INTERRUPTED:
                 break
-        drawn = self._drawn(results)
+        kept = self._drawn(results)
         best = min(results, key=lambda result: result.objective)
         best = replace(best, starts=tuple(start for result in results for start in result.starts))
         if any(result.status is Status.INTERRUPTED for result in results):
             best = replace(best, status=Status.INTERRUPTED)
         # a single start may end above the regression, which training compares with
-        networks = drawn if len(drawn) > 1 else [best.parameters]
+        networks = kept if len(kept) > 1 else [best.parameters]
         return Trained(best, tuple(map(self._combination(rows, penalties), networks)))
 
     def _drawn(self, results: Sequence[ALMResult]) -> list[ElmanParameters]:

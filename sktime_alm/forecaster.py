@@ -292,7 +292,8 @@ class ALMElmanForecaster(AtomicForecaster):
             return self._become(history, estimator.adopt(panel.pretrained, history.series))
         with watching(self.verbose, self.callback) as progress:
             fitted = estimator.fit(history.series, progress, steps or (1,))
-        self._tell(advice_on(fitted.result, estimator.settings), ConvergenceWarning)
+        if not fitted.penalties.is_mean:
+            self._tell(advice_on(fitted.result, estimator.settings), ConvergenceWarning)
         return self._become(history, fitted)
 
     def _pretrain(
@@ -414,7 +415,7 @@ class ALMElmanForecaster(AtomicForecaster):
             return self._become(history, adopted)
         with watching(self.verbose, self.callback) as progress:
             fitted = estimator.fit(history.series, progress, previous=fitted, n_before=n_before)
-        if not estimator.is_brief(n_before, len(history.times)):
+        if not (fitted.penalties.is_mean or estimator.is_brief(n_before, len(history.times))):
             self._tell(advice_on(fitted.result, estimator.settings), ConvergenceWarning)
         return self._become(history, fitted)
 

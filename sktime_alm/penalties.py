@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sktime_alm.averaging import average, earned_weight, not_failed, standard_error
+from sktime_alm.averaging import average, earned_weight, joined, not_failed, standard_error
 from sktime_alm.inputs import Rows
 from sktime_alm.regression import residual_variance, ridge, sensible
 from sktime_alm.solver import ElmanParameters
@@ -43,6 +43,8 @@ _TIE = 1e-12
 _PATIENCE, _CLEARLY = 2, 3.0
 # fewer rows say too little about a network
 _FEWEST_ROWS = 30
+# a network with such a weight forecasts rather than the regression: noise is not most of the error
+_MOST = 0.5
 # a unit that moves the outputs by a smaller share of the errors is dead, and would stay so
 _DEAD = 1e-3
 
@@ -85,6 +87,8 @@ Losses = Callable[[ValidationModel], Array]
 # trains on rows with the strengths of both penalties, from a network; the states of its rows too
 Train = Callable[[Rows, float, float, ElmanParameters], ElmanParameters]
 States = Callable[[ElmanParameters, Rows], Array]
+# draws several networks, and trains them on rows with the strengths of both penalties, briefly
+Draw = Callable[[Rows, float, float], Sequence[ElmanParameters]]
 
 
 class Penalties(NamedTuple):
@@ -93,7 +97,7 @@ class Penalties(NamedTuple):
     Networks trained with them forecast with a share of ``weight``, the regression with the rest.
     ``models`` were each trained on the rows before an origin, and averaged; there are none where
     nothing was chosen. ``start`` is the last of them that has not failed, before it was, to train
-    on from.
+    on from. With ``is_mean`` the mean of several networks forecasts, drawn and trained briefly.
     """
 
     alpha: float
@@ -102,6 +106,7 @@ class Penalties(NamedTuple):
     path: tuple[Candidate, ...] = ()
     models: tuple[ValidationModel, ...] = ()
     start: ElmanParameters | None = None
+    is_mean: bool = False
 
     def without_models(self) -> Penalties:
         """What is kept after training."""
@@ -160,6 +165,7 @@ def choose_alpha(
     train: Train,
     finish: Train,
     states: States,
+    draw: Draw | None,
     *,
     hidden_size: int,
     skip_alpha: float | None,
@@ -173,6 +179,10 @@ def choose_alpha(
     to the end: it keeps the weight that it earns then, and without any larger strengths have their
     turn, up to the regression.
 
+    Where noise is most of the error, networks trained to the end rest in minima far from one
+    another, and which of them it is depends on a few rows. The mean of several that were stopped
+    early is judged beside one whose weight is below a half, and is taken if it forecasts better.
+
     Parameters
     ----------
     rows : Rows
@@ -185,6 +195,8 @@ def choose_alpha(
         The same to the end, as the network that is to forecast.
     states : callable
         The hidden states of a network over rows.
+    draw : callable, optional
+        Draws the networks of a mean and trains them; needs a linear skip.
     hidden_size : int
     skip_alpha : float, optional
         None without a linear skip.
@@ -210,10 +222,8 @@ def choose_alpha(
             )
             for kept, network in zip(before, networks, strict=True)
         ]
-        of_networks = _losses_of(networks, origins, losses)
-        point = _Point(n_rows * strength, 1.0, networks, networks, of_networks)
-        points.append(point if skip_alpha is None else _averaged(point, points[0], origins, losses))
-        found.append(np.concatenate(of_networks))
+        found.append(np.concatenate(_losses_of(networks, origins, losses)))
+        points.append(_judged(n_rows * strength, networks, points, skip_alpha, origins, losses))
         best = min(range(len(found)), key=lambda k: found[k].mean())
         is_alive = any(
             _contributes(network, states(network, kept), noise)
@@ -226,17 +236,20 @@ def choose_alpha(
         if strength < max(_WEAKEST * float(found[best].mean()), _LEAST_STRENGTH):
             break
     first, candidates = _best(points, skip_alpha)
-    chosen = points[0]
+    chosen, is_mean = points[0], False
     # where networks trained to the end fit too much at a strength, they may not at a larger one
     for point in (point for point in reversed(points[: first + 1]) if point.weight > 0.0):
         pairs = zip(before, point.networks, strict=True)
         networks = [finish(kept, point.alpha, skip_alpha or 0.0, start) for kept, start in pairs]
-        judged = point._replace(weight=1.0, networks=networks, averages=networks)
-        judged = judged._replace(losses=_losses_of(networks, origins, losses))
-        if skip_alpha is not None:
-            judged = _averaged(judged, points[0], origins, losses)
-        if judged.weight > 0.0:
-            chosen = judged
+        judged = _judged(point.alpha, networks, points, skip_alpha, origins, losses)
+        taken, is_mean = judged, False
+        if draw is not None and skip_alpha is not None and judged.weight < _MOST:
+            of_mean = [joined(draw(kept, point.alpha, skip_alpha)) for kept in before]
+            mean = _judged(point.alpha, of_mean, points, skip_alpha, origins, losses)
+            taken = min(judged, mean, key=lambda rival: np.concatenate(rival.losses).mean())
+            is_mean = taken is mean and mean.weight > 0.0
+        if taken.weight > 0.0:
+            chosen = taken
             break
     return Penalties(
         chosen.alpha,
@@ -244,8 +257,30 @@ def choose_alpha(
         chosen.weight,
         candidates,
         tuple(zip(origins, chosen.averages, strict=True)),
-        _start(chosen.networks, rows, states) if chosen.weight > 0.0 else None,
+        _start(chosen.networks, rows, states) if chosen.weight > 0.0 and not is_mean else None,
+        is_mean,
     )
+
+
+def drawn(
+    rows: Rows,
+    alpha: float,
+    skip_alpha: float,
+    train: Train,
+    states: States,
+    *,
+    hidden_size: int,
+    n_networks: int,
+    random_state: Any,
+) -> list[ElmanParameters]:
+    """Networks trained from the regression with small weights, which differ by their draws."""
+    generator = np.random.default_rng(seed_sequence(random_state))
+    regression = ridge(rows, hidden_size, skip_alpha)
+    noise, h = residual_variance(rows, hidden_size, skip_alpha), states(regression, rows)
+    return [
+        train(rows, alpha, skip_alpha, _revived(regression, h, noise, generator))
+        for _ in range(n_networks)
+    ]
 
 
 def _start(networks: Sequence[ElmanParameters], rows: Rows, states: States) -> ElmanParameters:
@@ -267,6 +302,19 @@ class _Point(NamedTuple):
     networks: Sequence[ElmanParameters]
     averages: Sequence[ElmanParameters]
     losses: Sequence[Array]
+
+
+def _judged(
+    alpha: float,
+    networks: Sequence[ElmanParameters],
+    points: Sequence[_Point],
+    skip_alpha: float | None,
+    origins: Sequence[Origin],
+    losses: Losses,
+) -> _Point:
+    """Networks as they will forecast, averaged with the regressions if there are any."""
+    point = _Point(alpha, 1.0, networks, networks, _losses_of(networks, origins, losses))
+    return point if skip_alpha is None else _averaged(point, points[0], origins, losses)
 
 
 def _averaged(

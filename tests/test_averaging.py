@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from sktime_alm.averaging import average, earned_weight, not_failed, standard_error
+from sktime_alm.averaging import average, earned_weight, joined, not_failed, standard_error
 from sktime_alm.solver import ElmanParameters
+from sktime_alm.solver.activations import ReLU
+from sktime_alm.solver.network import rollout
 
 
 def test_the_average_has_the_averaged_outputs():
@@ -26,6 +28,29 @@ def test_the_average_has_the_averaged_outputs():
     found = average(network, regression, 0.3)
     np.testing.assert_allclose(found.outputs(h, x), expected, rtol=1e-12)
     assert found.W is network.W and found.V is network.V
+
+
+@pytest.mark.parametrize("has_skip", [True, False])
+def test_joined_networks_have_the_mean_of_the_outputs(has_skip):
+    rng = np.random.default_rng(4)
+    draw, x = rng.normal, rng.normal(size=(30, 4))
+    networks = [
+        ElmanParameters(
+            draw(size=(2, 3)),
+            0.2 * draw(size=(3, 3)),
+            draw(size=(3, 4)),
+            draw(size=3),
+            draw(size=2),
+            draw(size=(2, 4)) if has_skip else None,
+        )
+        for _ in range(3)
+    ]
+
+    def outputs(network):
+        return network.outputs(rollout(network, ReLU(), x, (0,))[1], x)
+
+    expected = np.mean([outputs(network) for network in networks], axis=0)
+    np.testing.assert_allclose(outputs(joined(networks)), expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.6, 1.0])

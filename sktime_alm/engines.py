@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -145,18 +146,35 @@ class Dask:
     def load(self, function: Callable[..., Block], parts: Sequence[Any]) -> Blocks:
         """One block a worker."""
         from dask import delayed
+        from distributed.client import futures_of
 
         workers = list(self.client.scheduler_info(n_workers=-1)["workers"])
-        join = delayed(_joined, pure=False)
-        shares = _shared(_tasks(function, parts), len(workers))
-        blocks = [
+        blocks = []
+        for share, worker in zip(_shared(parts, len(workers)), workers, strict=False):
+            if futures_of(share):
+                # frames that the cluster holds already are not read but passed on
+                block = delayed(_joined, pure=False)(*_tasks(function, share))
+            else:
+                block = delayed(_read, pure=False)(_Unread(function, share))
             # another worker may take over, but as long as it is there each has its own
-            self.client.compute(
-                join(*tasks), workers=[worker], allow_other_workers=True, retries=_RETRIES
-            )
-            for tasks, worker in zip(shares, workers, strict=False)
-        ]
+            kept = {"workers": [worker], "allow_other_workers": True, "retries": _RETRIES}
+            blocks.append(self.client.compute(block, **kept))
         return _DaskBlocks(self.client, blocks)
+
+
+class _Unread:
+    """Parts that Dask is not to look into: they are read where and when they are needed."""
+
+    def __init__(self, function: Callable[..., Block], parts: Sequence[Any]) -> None:
+        self.function, self.parts = function, parts
+
+
+def _read(unread: _Unread) -> Block:
+    """One part after another: few are in memory at a time, and none is moved between workers."""
+    import dask
+
+    frames = partial(dask.compute, scheduler="synchronous", traverse=False)
+    return _joined(*(unread.function(*frames(*part)) for part in unread.parts))
 
 
 class _DaskBlocks:

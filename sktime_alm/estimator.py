@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sktime_alm.alpha_path import AlphaPath, drawn
 from sktime_alm.averaging import average, not_failed
 from sktime_alm.bias import bias_of_skip
 from sktime_alm.fitted import Fitted, combined_spread, last_states
@@ -34,9 +35,7 @@ from sktime_alm.penalties import (
     Origin,
     Penalties,
     ValidationModel,
-    choose_alpha,
     choose_skip_alpha,
-    drawn,
     is_enough,
     make_origins,
 )
@@ -347,7 +346,7 @@ class Estimator:
         origins = make_origins(NETWORK_ORIGINS, rows)
         if not (origins and is_enough(rows)):
             return chosen if self.linear_skip else chosen._replace(alpha=1.0)
-        network = choose_alpha(
+        network = AlphaPath(
             rows,
             origins,
             validation.losses(rows, validation.steps_within(rows, origins, steps)),
@@ -355,10 +354,10 @@ class Estimator:
             self._path_trainer(progress),
             self._states,
             partial(self._draw, progress) if has_mean else None,
-            hidden_size=self.hidden_size,
-            skip_alpha=chosen.skip_alpha if self.linear_skip else None,
-            random_state=self.random_state,
-        )
+            self.hidden_size,
+            chosen.skip_alpha if self.linear_skip else None,
+            self.random_state,
+        ).choose()
         # trained on more rows than those of the skip, its models are more like the final one
         return network._replace(path=chosen.path + network.path)
 

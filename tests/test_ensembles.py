@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from sktime_alm import ALMElmanForecaster
+from sktime_alm.alpha_path import last_sound
 from sktime_alm.intervals import N_PATHS, draw_noise
-from sktime_alm.penalties import _start
 from sktime_alm.solver import ElmanParameters, train
 from sktime_alm.solver.datafits import Squared
 from tests.conftest import named, outcomes, without_posterior
@@ -102,7 +102,7 @@ def test_training_goes_on_from_the_last_network_unless_it_has_failed():
     ]
 
     def start(candidates):
-        return _start(candidates, rows, lambda network, rows: np.zeros((200, 2)))
+        return last_sound(candidates, rows, lambda network, rows: np.zeros((200, 2)))
 
     # 3.6 times the least error is no failure, 25 times is one
     assert start(networks[:3]) is networks[2]

@@ -56,6 +56,7 @@ ORDER = [
     "averaging",
     "regression",
     "penalties",
+    "alpha_path",
     "validation",
     "pooling",
     "fitted",

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, wait
 from sktime.datatypes import convert_to
 
 from sktime_alm import ALMElmanForecaster, partitions
@@ -148,6 +148,21 @@ def test_a_panel_in_parquet_is_read_by_the_workers(client, tmp_path):
     # a forecaster is as it is after any pretrain
     one = found.fit(y.loc["s01"].iloc[:50], X.loc["s01"].iloc[:50])
     assert one.predict(fh=[1], X=X.loc["s01"]).index[0] == y.loc["s01"].index[50]
+
+
+def test_a_panel_that_the_workers_hold_already_is_not_read_again(client, tmp_path):
+    y, X = make_panel()
+    parts, dask_frame = as_dask(y.join(X))
+    for k, part in enumerate(parts):
+        part.to_parquet(tmp_path / f"part-{k}.parquet")
+    frame = dask_frame.read_parquet(tmp_path, index=False, split_row_groups=False).persist()
+    wait(frame)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    index = ["__index__series", "__index__time"]
+    found = pretrained(frame[[*index, "y"]], frame[[*index, "x"]], "dask")
+    expected = pretrained(y, X, "threading", {"n_jobs": 2})
+    np.testing.assert_allclose(weights(found), weights(expected), rtol=1e-7, atol=1e-9)
 
 
 def test_one_X_serves_all_series_in_every_part():

@@ -73,7 +73,8 @@ class ALMElmanForecaster(AtomicForecaster):
         Strengths of the l2 penalties of the network and of D, in rows of prior: they say the same
         whatever the number of rows, inputs, units and columns. "auto" chooses them by forecasts
         within the training window, of the steps of ``fh`` if ``fit`` is passed one, and averages
-        the network with the regression, with the weight that it earns there. An infinite
+        the network with the regression, with the weight that it earns there. A number for
+        ``alpha`` is that of a network that forecasts alone, with all its weight. An infinite
         ``alpha`` leaves the regression alone, an infinite ``skip_alpha`` the network without D,
         as in the paper.
     max_iter : int, optional

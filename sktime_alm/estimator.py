@@ -20,12 +20,7 @@ from sktime_alm.intervals import (
     MIN_ERRORS,
     NOMINAL,
     Errors,
-    Posterior,
     Scale,
-    as_new_errors,
-    effective_parameters,
-    lightest,
-    with_changed_readout,
 )
 from sktime_alm.level import Level
 from sktime_alm.model import Model, bounds_of, extent_of
@@ -40,6 +35,13 @@ from sktime_alm.penalties import (
     make_origins,
 )
 from sktime_alm.pooling import choose_prior, own_readout
+from sktime_alm.posterior import (
+    Posterior,
+    as_new_errors,
+    effective_parameters,
+    lightest,
+    with_changed_readout,
+)
 from sktime_alm.progress import Progress
 from sktime_alm.regression import ridge, strengths_of_mean
 from sktime_alm.scalers import Standardizer, change_units

@@ -17,8 +17,8 @@ from itertools import pairwise
 import numpy as np
 
 from sktime_alm.inputs import Rows
-from sktime_alm.intervals import with_changed_readout
 from sktime_alm.penalties import ValidationModel
+from sktime_alm.posterior import with_changed_readout
 from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver.activations import Activation

@@ -15,18 +15,20 @@ from sktime_alm.bias import bias_of_skip, is_within
 from sktime_alm.inputs import InputLayout, Rows
 from sktime_alm.intervals import (
     NOMINAL,
-    Posterior,
     Scale,
     as_independent,
-    as_new_errors,
     draw_noise,
-    effective_parameters,
     followed,
-    lightest,
     quantiles,
     releveled,
     stretch_factors,
     stretched,
+)
+from sktime_alm.posterior import (
+    Posterior,
+    as_new_errors,
+    effective_parameters,
+    lightest,
 )
 from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import ReLU, train

@@ -52,6 +52,7 @@ ORDER = [
     "inputs",
     "model",
     "bias",
+    "posterior",
     "intervals",
     "averaging",
     "regression",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sktime_alm.inputs import InputLayout, lag_matrix, trailing_mean, weighted_mean
-from sktime_alm.intervals import with_changed_readout
+from sktime_alm.posterior import with_changed_readout
 from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import ELU, ReLU
 from sktime_alm.solver.initialization import initialize

@@ -29,8 +29,7 @@ class ALMElmanForecaster(BaseForecaster):
         Number r of hidden units.
     activation : {"relu", "leaky_relu", "elu", "tanh"} or Activation, default="relu"
     lags : int or sequence of int, optional
-        Past values of y: the last ``lags`` values, or exactly those of a sequence. 0 is none; left
-        out, it is 1.
+        Past values of y: the last ``lags`` values, by default 1, or exactly those of a sequence.
     window_means : sequence of int, "har", or dict of them, optional
         Averages of so many last values of y; a dict names "y" and columns of X. "har" is a week
         and a month of days, a month and a quarter of weeks, a quarter and a year of months.
@@ -42,23 +41,21 @@ class ALMElmanForecaster(BaseForecaster):
     calendar_inputs : bool, optional
         Whether the weekday and the days since the row before are inputs, of daily data.
     loss : {"squared", "qlike"} or Datafit, default="squared"
-        "qlike" is for variances: y, which must not be below 0, is forecast through its logarithm,
-        and forecasts are right in the mean. It is the gamma deviance of the root of y; another
-        power, or a loss of your own, is an object, such as ``QLIKE(power=1.0)``.
-        With it y and X enter by ladders of half-lives, X of the row before, and daily data
-        with their calendar, unless the arguments above say otherwise.
+        "qlike", the gamma deviance of the root of y, is for variances: y, which must not be below
+        0, is forecast through its logarithm, and forecasts are right in the mean. Unless the
+        arguments above say otherwise, y and X then enter by ladders of half-lives, X of the row
+        before, and daily data with their calendar. Others are objects, as ``QLIKE(power=1.0)``.
     alpha, skip_alpha : float or "auto", default="auto"
-        Strengths of the l2 penalties of the network and of D, in rows of prior: they say the same
-        whatever the number of rows, inputs, units and columns. "auto" chooses them by forecasts
-        within the training window, of the steps of ``fh`` if ``fit`` is passed one, and averages
-        the network with the regression, with the weight that it earns there. An infinite
-        ``alpha`` leaves the regression alone, an infinite ``skip_alpha`` the network without D,
-        as in the paper.
+        Strengths of the l2 penalties of the network and of D, in rows of prior, whatever their
+        number. "auto" chooses them by forecasts within the training window, of the steps of
+        ``fh`` if ``fit`` is passed one, and averages the network with the regression, with the
+        weight that it earns there. With a number for ``alpha`` the network forecasts alone; an
+        infinite one leaves the regression, an infinite ``skip_alpha`` the paper's network, no D.
     max_iter : int, optional
         Outer iterations, in place of those of ``solver_options`` (300).
     n_init : int, default=1
-        Number of random starts. The forecast is the mean of those of all networks but
-        those that failed, which end at four times the objective of the best or more.
+        Number of random starts. The forecast is the mean of those of all networks, but for
+        those that failed, at four times the objective of the best or more.
     interval_method : {"bootstrap", "conformal"}, default="bootstrap"
         Quantiles from simulated paths, or from errors so many steps ahead.
     random_state : int, numpy Generator or RandomState, optional
@@ -69,17 +66,16 @@ class ALMElmanForecaster(BaseForecaster):
     callback : callable, optional
         Called with the record of each iteration of the training, which ends when it returns True.
     solver_options : SafeguardedSettings, dict of its fields, or ALMSettings, optional
-        How the solver runs, such as ``{"max_recurrence": 0.9}``; by the paper's method with
-        ``sktime_alm.solver.ALMSettings``.
+        Such as ``{"max_recurrence": 0.9}``; ``ALMSettings`` of the solver is the paper's method.
 
     Attributes
     ----------
     parameters_ : ElmanParameters
         The weights of the best network as trained, in standardised units; ``networks_`` are
-        those that forecast, averaged with the regression where the penalties were chosen.
-    result_ : ALMResult
-        History, status, certificate and last iterate of the training, with ``n_iter_``,
-        ``objective_`` and ``certificate_``.
+        those that forecast, averaged with the regression where the penalties were chosen: one
+        for each start, or six stopped early where their mean forecasts held-out rows better.
+    result_, n_iter_, objective_, certificate_
+        Of the training: all that :class:`~sktime_alm.solver.ALMResult` holds, and parts of it.
     alpha_, skip_alpha_ : float
         The strengths chosen or passed; ``alpha_`` is infinite where the regression is used alone.
     alpha_path_ : pandas.DataFrame
@@ -91,8 +87,7 @@ class ALMElmanForecaster(BaseForecaster):
     Raises
     ------
     ValueError, TypeError
-        Naming the argument, the time and the remedy where something does not fit. A call that
-        raises, or is interrupted, leaves the forecaster as it was.
+        With the argument, the time and the remedy; the forecaster is left as it was.
 
     References
     ----------

@@ -207,29 +207,34 @@ class _Finish:
 
     def run(self) -> Outcome:
         """Steps until one of the endings."""
-        budget = self.budget
-        while True:
-            local = self._local(_NEAR_RIM)
-            if not budget.n_steps and local.model.sensitivity > _CHAOTIC:
-                return self._outcome(local, Ending.CHAOTIC)
-            step, found = self._search(local)
-            budget.n_steps += 1
-            self.residual = step.residual
-            if self._is_stationary(local, step):
-                self.piece = self._piece_of(step)
-                return self._outcome(local, Ending.STATIONARY)
-            if found is not None:
-                self._move(found, step)
-            elif self.n_stalls == _MAX_STALLS:
-                return self._outcome(local, Ending.STALLED)
-            else:
-                self.n_stalls += 1
-                self._burst()
-                self.damping = _AFTER_STALL
-            if self._is_slow(step):
-                return self._outcome(local, Ending.SLOW)
-            if budget.is_spent:
-                return self._outcome(local, Ending.SPENT)
+        outcome = None
+        while outcome is None:
+            # a model holds several arrays of all states, and is gone before the next one is made
+            outcome = self._advance()
+        return outcome
+
+    def _advance(self) -> Outcome | None:
+        """A step, and the outcome if it was the last one."""
+        budget, local = self.budget, self._local(_NEAR_RIM)
+        if not budget.n_steps and local.model.sensitivity > _CHAOTIC:
+            return self._outcome(local, Ending.CHAOTIC)
+        step, found = self._search(local)
+        budget.n_steps += 1
+        self.residual = step.residual
+        if self._is_stationary(local, step):
+            self.piece = self._piece_of(step)
+            return self._outcome(local, Ending.STATIONARY)
+        if found is not None:
+            self._move(found, step)
+        elif self.n_stalls == _MAX_STALLS:
+            return self._outcome(local, Ending.STALLED)
+        else:
+            self.n_stalls += 1
+            self._burst()
+            self.damping = _AFTER_STALL
+        if self._is_slow(step):
+            return self._outcome(local, Ending.SLOW)
+        return self._outcome(local, Ending.SPENT) if budget.is_spent else None
 
     def _outcome(self, local: Local, ending: Ending) -> Outcome:
         budget = self.budget
@@ -291,18 +296,19 @@ class _Finish:
         """The best of the candidates of a step, if it is good enough."""
         self.budget.work += self.budget.of_try
         R, restore = self.trial.objective, Restoration(local, step)
-        newton = newton_step(local.H, step)
-        normal = restore.onto_kinks()
-        trials = [
-            None if d is None else self._admissible(restore.at(d)) for d in (step.d, newton, normal)
-        ]
-        falls = [-np.inf if trial is None else R - trial.objective for trial in trials]
-        best = int(np.argmax(falls))
-        fall, trial, rounding = falls[best], trials[best], 2e-15 * abs(R)
+        candidates = step.d, newton_step(local.H, step), restore.onto_kinks()
+        best, trial = 0, None
+        for number, d in enumerate(candidates):
+            found = None if d is None else self._admissible(restore.at(d))
+            if found is not None and (trial is None or found.objective < trial.objective):
+                best, trial = number, found
+        if trial is None:
+            return None
+        fall, rounding = R - trial.objective, 2e-15 * abs(R)
         is_enough = fall >= _ENOUGH * step.predicted and fall > 0.0
         # where the prediction is rounding, so is the fall
         is_rounding = step.predicted < 10.0 * rounding and fall >= -rounding
-        if trial is None or not (is_enough or is_rounding):
+        if not (is_enough or is_rounding):
             return None
         if fall < _GOOD * step.predicted:
             return _Accepted(trial, damping)

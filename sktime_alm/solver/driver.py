@@ -15,7 +15,7 @@ from sktime_alm.solver.execution import interruptible, limited, take_interrupt, 
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import Certificate, certify
-from sktime_alm.solver.reformulation import ElmanProblem, Point
+from sktime_alm.solver.reformulation import ElmanProblem
 from sktime_alm.solver.result import (
     IMPROVEMENT,
     ALMIterate,
@@ -70,9 +70,8 @@ def _run(
     settings: Settings,
     callback: Callback | None,
 ) -> ALMResult:
-    start = problem.feasible_point(initial)
-    best, objective = initial, problem.objective_at(start)
-    last = Step(start, _multipliers(problem, start), 0.0, objective)
+    last = _first(problem, initial)
+    best, objective = initial, last.lagrangian
     certificate = _certified(problem, last, settings.tolerance)
     history: list[IterationRecord] = []
     status: Status | None = None
@@ -113,11 +112,14 @@ def _run(
     )
 
 
-def _multipliers(problem: ElmanProblem | SpreadProblem, point: Point) -> Multipliers:
-    """Those of a feasible point; of rows in blocks they stay with these."""
+def _first(problem: ElmanProblem | SpreadProblem, initial: ElmanParameters) -> Step:
+    """Where the method begins; the multipliers of rows in blocks stay with these."""
+    point = problem.feasible_point(initial)
     if isinstance(problem, ElmanProblem):
-        return adjoint_multipliers(problem, point)
-    return Multipliers.zeros(*point.h.shape)
+        multipliers = adjoint_multipliers(problem, point)
+    else:
+        multipliers = Multipliers.zeros(*point.h.shape)
+    return Step(point, multipliers, 0.0, problem.objective_at(point))
 
 
 def _certified(problem: ElmanProblem | SpreadProblem, step: Step, tolerance: float) -> Certificate:

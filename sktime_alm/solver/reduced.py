@@ -46,6 +46,18 @@ class Iterate(NamedTuple):
         return self.trial.objective
 
 
+class Mark(NamedTuple):
+    """How far a step got, without its states: R, and the norm of its gradient."""
+
+    objective: float
+    slope: float
+
+    @classmethod
+    def at(cls, iterate: Iterate) -> Mark:
+        """Of an iterate."""
+        return cls(iterate.objective, float(np.linalg.norm(iterate.gradient)))
+
+
 def evaluate(problem: ElmanProblem | SpreadProblem, hidden_layer: Array) -> Trial | None:
     """Roll out B and find its best readout; None if the network overflows.
 

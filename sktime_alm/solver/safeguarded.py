@@ -32,12 +32,13 @@ from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import (
     Iterate,
+    Mark,
     evaluate,
     iterate_at,
     penalty_of,
     steepest_from,
 )
-from sktime_alm.solver.reformulation import ElmanProblem, Trial
+from sktime_alm.solver.reformulation import ElmanProblem, Point, Trial
 from sktime_alm.solver.result import IMPROVEMENT, Status, Step
 from sktime_alm.solver.secants import LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings
@@ -79,10 +80,10 @@ def steps(
     problem: ElmanProblem, initial: ElmanParameters, settings: SafeguardedSettings
 ) -> Generator[Step, None, Status]:
     """The outer iterations, until nothing is left that lowers R; says why they end."""
-    best = evaluate(problem, initial.hidden_layer)
-    if best is None:
+    search = _Search.begun(problem, settings, initial)
+    if search is None:
         return Status.NON_FINITE
-    return (yield from _Search(problem, settings, best).run(initial))
+    return (yield from search.run(initial))
 
 
 class _Search:
@@ -93,16 +94,25 @@ class _Search:
         self.objectives: list[float] = []
         self.n_evaluations, self.residual = 0, np.inf
 
+    @classmethod
+    def begun(
+        cls, problem: ElmanProblem, settings: SafeguardedSettings, initial: ElmanParameters
+    ) -> _Search | None:
+        """From these weights; None if the network overflows."""
+        best = evaluate(problem, initial.hidden_layer)
+        return None if best is None else cls(problem, settings, best)
+
     def run(self, initial: ElmanParameters) -> Generator[Step, None, Status]:
         """A descent, the relaxations, then rounds of descent and finish.
 
         A descent that stays above the network without hidden units, as from chaotic weights, is
         given up for one that begins at a contraction, and if need be there.
         """
-        without_units = evaluate(self.problem, np.zeros_like(initial.hidden_layer))
-        level = np.inf if without_units is None else without_units.objective
-        for start in (self.best, _contracted(self.problem, initial), without_units):
-            if start is not None and (start is self.best or self.best.objective > level):
+        no_units = np.zeros_like(initial.hidden_layer)
+        level = _objective(evaluate(self.problem, no_units))
+        starts = initial.hidden_layer, _contracted(self.problem, initial), no_units
+        for number, start in enumerate(starts):
+            if number == 0 or self.best.objective > level:
                 yield from self._descend(start, self.settings.max_iter // 3, level)
         for trial in range(1, self.settings.n_relaxations + 1):
             if not self._is_over:
@@ -124,7 +134,7 @@ class _Search:
         first, n_rounds, is_gaining = len(self.objectives), 0, True
         while is_gaining:
             before, residual = self.best.objective, self.residual
-            yield from self._descend(self.best, self.settings.max_iter)
+            yield from self._descend(self.best.hidden_layer, self.settings.max_iter)
             if self.settings.active_set:
                 yield self._finish()
             n_rounds += 1
@@ -137,40 +147,54 @@ class _Search:
             )
         return Status.AT_REST
 
-    def _descend(self, start: Trial, max_stages: int, level: float = np.inf) -> Iterator[Step]:
+    def _descend(
+        self, hidden_layer: Array, max_stages: int, level: float = np.inf
+    ) -> Iterator[Step]:
         """At most so many iterations of a descent; no more than one that ends above a level."""
         if self._is_over:
             return
-        iterate = iterate_at(self.problem, start.hidden_layer)
-        for stage in islice(descend(self.problem, iterate, self.settings), max(max_stages, 1)):
+        stages = descend(self.problem, iterate_at(self.problem, hidden_layer), self.settings)
+        for stage in islice(stages, max(max_stages, 1)):
             yield self._step(stage.iterate.trial, stage.phase, stage.n_steps)
             if self._is_over or stage.iterate.objective > level:
                 return
 
     def _step(self, found: Trial, phase: str, n_steps: int) -> Step:
-        """At a feasible point L is R, whatever the multipliers."""
+        """The best point after so many steps more."""
+        self._keep(found, n_steps)
+        point = self.best.point
+        return self._at_best(phase, n_steps, point, adjoint_multipliers(self.problem, point))
+
+    def _keep(self, found: Trial, n_steps: int) -> None:
+        """Take a trial that so many steps led to, if it is the best."""
         self.best = min(self.best, found, key=lambda trial: trial.objective)
         self.n_evaluations += n_steps
         self.objectives.append(self.best.objective)
-        point, R = self.best.point, self.best.objective
-        multipliers = adjoint_multipliers(self.problem, point)
-        penalty = penalty_of(self.problem, self.best)
+
+    def _at_best(self, phase: str, n_steps: int, point: Point, multipliers: Multipliers) -> Step:
+        """At a feasible point L is R, whatever the multipliers."""
+        penalty, R = penalty_of(self.problem, self.best), self.best.objective
         # it goes on from a KKT point as long as R falls, and ends by itself
         return Step(point, multipliers, penalty, R, n_steps, phase, R, is_settled=False)
 
     def _finish(self) -> Step:
-        """Newton steps for at most a multiple of what was spent, and multipliers at the kinks."""
-        problem, tolerance = self.problem, self.settings.tolerance
+        """Newton steps, and multipliers at the kinks."""
+        n_steps = self._newton()
+        parameters, tolerance = self.best.point.parameters, self.settings.tolerance
+        _, point, multipliers = certify_network(self.problem, parameters, tolerance)
+        return self._at_best("newton", n_steps, point, multipliers)
+
+    def _newton(self) -> int:
+        """The finish, for at most a multiple of what was spent; how many steps it took."""
         outcome = finish(
-            problem,
+            self.problem,
             self.best,
-            tolerance=max(_FINISH_TOLERANCE * tolerance, _ROUNDING),
+            tolerance=max(_FINISH_TOLERANCE * self.settings.tolerance, _ROUNDING),
             max_work=max(_FINISH_WORK * self.n_evaluations, _LEAST_WORK),
         )
         self.residual = outcome.residual
-        step = self._step(outcome.trial, "newton", outcome.n_steps)
-        _, point, multipliers = certify_network(problem, self.best.point.parameters, tolerance)
-        return step._replace(point=point, multipliers=multipliers)
+        self._keep(outcome.trial, outcome.n_steps)
+        return outcome.n_steps
 
 
 def _is_slow(objectives: list[float], patience: int | None) -> bool:
@@ -180,10 +204,15 @@ def _is_slow(objectives: list[float], patience: int | None) -> bool:
     return objectives[-1] > IMPROVEMENT * objectives[-1 - patience]
 
 
-def _contracted(problem: ElmanProblem, initial: ElmanParameters) -> Trial | None:
-    """The trial of the same weights but for a W that does not stretch."""
+def _objective(trial: Trial | None) -> float:
+    """R of a trial, infinite if it overflows."""
+    return np.inf if trial is None else trial.objective
+
+
+def _contracted(problem: ElmanProblem, initial: ElmanParameters) -> Array:
+    """The same hidden layer but for a W that does not stretch."""
     contraction = replace(problem.contraction, bound=min(1.0, problem.contraction.bound))
-    return evaluate(problem, contraction.nearest(initial.hidden_layer))
+    return contraction.nearest(initial.hidden_layer)
 
 
 def descend(
@@ -204,7 +233,7 @@ def descend(
     memory: Memory = LimitedMemory(iterate.variables)
     n_steps, is_falling, objectives = settings.max_inner_iter, True, [iterate.objective]
     while n_steps == settings.max_inner_iter and is_falling:
-        before = iterate
+        before = Mark.at(iterate)
         iterate, memory, n_steps = accelerated_steps(
             problem, iterate, memory, settings.max_inner_iter, steepest
         )
@@ -212,37 +241,33 @@ def descend(
         if decrease <= _SLOW * before.objective:
             memory = memory.to_full()
         objectives.append(iterate.objective)
-        is_falling = _is_falling(before, iterate, "alm", settings)
+        is_falling = _is_falling(before, Mark.at(iterate), "alm", settings)
         is_falling = is_falling and not _is_slow(objectives, settings.patience)
         yield Stage("alm", iterate, n_steps, decrease)
-    is_falling, length = not _is_stationary(iterate, settings), _FIRST_POLISH
+    is_falling, length = not _is_stationary(Mark.at(iterate), settings), _FIRST_POLISH
     n_polishes = _N_POLISHES if settings.active_set else settings.max_iter
     while settings.polish and is_falling and n_polishes > 0:
         n_polishes -= 1
-        before = iterate
+        before = Mark.at(iterate)
         # half of the tolerance: the certificate counts rounding in the states as well
         tolerance = 0.5 * settings.tolerance * before.objective
         iterate, n_steps = polish(problem, iterate, length, tolerance, steepest)
         length = min(2 * length, _LAST_POLISH)
-        is_falling = _is_falling(before, iterate, "polish", settings)
+        is_falling = _is_falling(before, Mark.at(iterate), "polish", settings)
         yield Stage("polish", iterate, n_steps, before.objective - iterate.objective)
 
 
-def _is_stationary(iterate: Iterate, settings: SafeguardedSettings) -> bool:
+def _is_stationary(mark: Mark, settings: SafeguardedSettings) -> bool:
     """Whether the gradient of R is within the tolerance, relative to R."""
-    limit = 0.5 * settings.tolerance * iterate.objective
-    return bool(np.linalg.norm(iterate.gradient) <= limit)
+    return mark.slope <= 0.5 * settings.tolerance * mark.objective
 
 
-def _is_falling(
-    before: Iterate, iterate: Iterate, phase: str, settings: SafeguardedSettings
-) -> bool:
+def _is_falling(before: Mark, here: Mark, phase: str, settings: SafeguardedSettings) -> bool:
     """Whether R or its gradient fell enough to go on; without that a kink is in the way, mostly."""
-    if _is_stationary(iterate, settings):
+    if _is_stationary(here, settings):
         return False
-    decrease = before.objective - iterate.objective
-    norms = [float(np.linalg.norm(x.gradient)) for x in (before, iterate)]
-    return decrease > _REST[phase] * before.objective or norms[1] <= 0.5 * norms[0]
+    decrease = before.objective - here.objective
+    return decrease > _REST[phase] * before.objective or here.slope <= 0.5 * before.slope
 
 
 def relax(problem: ElmanProblem, best: Trial, trial: int) -> tuple[Array, int]:
@@ -266,15 +291,20 @@ def relax(problem: ElmanProblem, best: Trial, trial: int) -> tuple[Array, int]:
     return point.parameters.hidden_layer, n_sweeps
 
 
+def _steepest_at(problem: ElmanProblem, best: Trial) -> float | None:
+    """The largest norm of the gradient that a descent from the best point may meet."""
+    here = iterate_at(problem, best.hidden_layer)
+    return None if here is None else steepest_from(here)
+
+
 def _relaxed(
     problem: ElmanProblem, best: Trial, trial: int, settings: SafeguardedSettings
 ) -> tuple[Trial | None, int]:
     """The end of the accelerated steps from a relaxed start, and all the sweeps and steps."""
     hidden_layer, n_sweeps = relax(problem, best, trial)
-    here = iterate_at(problem, best.hidden_layer)
-    if here is None or not np.isfinite(hidden_layer).all():
+    steepest = _steepest_at(problem, best)
+    if steepest is None or not np.isfinite(hidden_layer).all():
         return None, n_sweeps
-    steepest = steepest_from(here)
     # part of the way there where R is a cliff
     starts = (best.hidden_layer + share * (hidden_layer - best.hidden_layer) for share in _SHARES)
     iterates = (iterate_at(problem, problem.contraction.nearest(s), steepest) for s in starts)

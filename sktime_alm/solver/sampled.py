@@ -8,7 +8,6 @@ rows make up for it.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
@@ -19,6 +18,7 @@ from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reduced import (
     Iterate,
+    Mark,
     evaluate,
     gradient_of,
     iterate_at,
@@ -49,32 +49,21 @@ def steps(
         return Status.NON_FINITE
     steepest = steepest_from(iterate)
     yield _step(problem, iterate, 0)
-    memory, n_steps, marks = _first_memory(problem, iterate), 1, [_Mark.at(iterate)]
+    memory, n_steps, marks = _first_memory(problem, iterate), 1, [Mark.at(iterate)]
     while n_steps:
         known = memory
         iterate, memory, n_steps = accelerated_steps(problem, iterate, memory, 1, steepest)
         if n_steps and memory is not known:
             # what had been learned led nowhere: the curvature is another by now
             memory = _first_memory(problem, iterate)
-        marks.append(_Mark.at(iterate))
+        marks.append(Mark.at(iterate))
         yield _step(problem, iterate, n_steps)
         if _is_slow(marks):
             return Status.NO_PROGRESS
     return Status.AT_REST
 
 
-class _Mark(NamedTuple):
-    """How far a step got: R, and the norm of its gradient."""
-
-    objective: float
-    slope: float
-
-    @classmethod
-    def at(cls, iterate: Iterate) -> _Mark:
-        return cls(iterate.objective, float(np.linalg.norm(iterate.gradient)))
-
-
-def _is_slow(marks: list[_Mark]) -> bool:
+def _is_slow(marks: list[Mark]) -> bool:
     """Whether the last steps hardly lowered R, nor made its gradient half as small."""
     if len(marks) <= _PATIENCE:
         return False

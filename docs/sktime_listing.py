@@ -127,7 +127,7 @@ class ALMElmanForecaster(BaseForecaster):
         "capability:random_state": True,
         "property:randomness": "derandomized",
         "requires-fh-in-fit": False,
-        "X-y-must-have-same-index": True,
+        "X-y-must-have-same-index": False,
         "enforce_index_type": None,
         "fit_is_empty": False,
         # testing configuration: the package runs sktime's checks itself

@@ -16,7 +16,7 @@ from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from sktime_alm import files
 from sktime_alm.calendar import as_horizon
-from sktime_alm.panel import for_each_series
+from sktime_alm.panel import by_series, for_each_series
 from sktime_alm.partitions import is_dask
 
 # what pretrain takes X as; elsewhere it goes to the forecasters of the single series
@@ -76,7 +76,9 @@ def fitted_attribute(value: Any) -> property:
 
     def found(self: Any) -> Any:
         if "_fitted" not in self.__dict__:
-            raise AttributeError("not there before fit")
+            is_panel = getattr(self, "_is_vectorized", False)
+            where = "of a panel with each series, in forecasters_" if is_panel else "not before fit"
+            raise AttributeError(f"attributes of networks are {where}")
         return value(self._fitted)
 
     return property(found)
@@ -110,9 +112,15 @@ class AtomicForecaster(BaseForecaster):
         """As the base class, after X without columns and X for all series of a panel."""
         if isinstance(X, pd.DataFrame) and X.columns.empty:
             X = None
-        if isinstance(X, pd.DataFrame) and not isinstance(X.index, pd.MultiIndex):
-            keys = self._series_keys(y)
-            X = X if keys is None else for_each_series(X, keys)
+        known = self.forecasters_.index if getattr(self, "_is_vectorized", False) else None
+        is_panel = isinstance(y, pd.DataFrame) and isinstance(y.index, pd.MultiIndex)
+        if is_panel and known is not None:
+            # sktime would hand rows out by their place
+            y = by_series(y, known, "y", is_exact=True)
+        keys = y.index.droplevel(-1).unique() if is_panel else known
+        if keys is not None and isinstance(X, pd.DataFrame):
+            is_for_all = not isinstance(X.index, pd.MultiIndex)
+            X = for_each_series(X, keys) if is_for_all else by_series(X, keys, "X")
         if "y_inner_mtype" not in named:
             return super()._check_X_y(X=X, y=y, **named)
         # pretrain alone says which types of y it takes: Dask frames stay where they are
@@ -125,14 +133,6 @@ class AtomicForecaster(BaseForecaster):
             return super()._check_X_y(X=X, y=y, **named)
         finally:
             self.set_tags(X_inner_mtype=of_series)
-
-    def _series_keys(self, y: Any) -> pd.Index | None:
-        """The keys of the series of a panel; None for a single series."""
-        if isinstance(y, pd.DataFrame) and isinstance(y.index, pd.MultiIndex):
-            return y.index.droplevel(-1)
-        if y is None and getattr(self, "_is_vectorized", False):
-            return self.forecasters_.index
-        return None
 
     def _check_fh(self, fh: Any, pred_int: bool = False) -> ForecastingHorizon | None:
         return super()._check_fh(as_horizon(fh), pred_int)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sktime.forecasting.base import ForecastingHorizon
 
 from sktime_alm.solver._typing import Array, IntArray
 
@@ -39,7 +40,10 @@ _RHYTHMS = (
 # a step of these need not keep the time of day
 _HOURS = (pd.offsets.BusinessHour,)
 # frequencies that pandas does not infer
-_NOT_INFERRED = ("B", "SME", "SMS", "SME-14", "SMS-14")
+_NOT_INFERRED = (
+    *("B", "SME", "SMS", "SME-14", "SMS-14"),
+    *(f"LWOM-{day}" for day in ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,8 +238,10 @@ class Calendar:
         """Regular times with the frequency, where pandas has room for it."""
         if self.kind != "time stamps":
             return times
+        # trading days without a holiday so far are plain business days, for sktime too
+        is_plain = self.is_trading and not len(self.frequency.holidays)
         try:
-            return pd.DatetimeIndex(times, freq=self.frequency)
+            return pd.DatetimeIndex(times, freq="B" if is_plain else self.frequency)
         except ValueError:  # by its own arithmetic of zones pandas does not find the times regular
             return pd.DatetimeIndex(times, freq=None)
 
@@ -387,7 +393,10 @@ def check_unique(index: pd.Index, name: str) -> None:
 
 
 def as_horizon(fh: Any) -> Any:
-    """A horizon as sktime takes it: times in a list become an index, which keeps no frequency."""
+    """A horizon as sktime takes it: times in a list become an index, which keeps no frequency.
+
+    Nor does a horizon of business days: which of them are trading days is for the calendar to say.
+    """
     times = (datetime.date, pd.Timestamp, pd.Period)
     if isinstance(fh, times):
         fh = [fh]
@@ -396,6 +405,10 @@ def as_horizon(fh: Any) -> Any:
     if isinstance(fh, pd.DatetimeIndex):
         # sktime would compare its frequency with that of the cutoff
         fh = pd.DatetimeIndex(fh, freq=None)
+    if isinstance(fh, ForecastingHorizon) and fh.freq in ("B", "C"):
+        times = fh.to_pandas()
+        times = times if fh.is_relative else pd.DatetimeIndex(times, freq=None)
+        fh = ForecastingHorizon(times, is_relative=fh.is_relative)
     return fh
 
 
@@ -437,12 +450,12 @@ def _inferred(index: pd.DatetimeIndex) -> pd.DateOffset:
         )
     wall = Calendar("time stamps", pd.offsets.Day(), index.tz, _clock(index))._wall(index)
     if wall.is_unique and wall.is_monotonic_increasing:
-        frequency = pd.infer_freq(wall) or _of_pieces(wall)
+        frequency = _named(wall) or _of_pieces(wall)
         if frequency is not None and not _is_short(frequency):
             return frequency
     # hours and less go on evenly where the clocks are changed
     instants = index if index.tz is None else index.tz_convert("UTC")
-    frequency = pd.infer_freq(instants) or _of_pieces(instants)
+    frequency = _named(instants) or _of_pieces(instants)
     if frequency is None:
         step = pd.Series(np.diff(index))
         odd = index[1 + int((step != step.mode()[0]).to_numpy().argmax())]
@@ -451,6 +464,15 @@ def _inferred(index: pd.DatetimeIndex) -> pd.DateOffset:
             f"{_NUMBER}"
         )
     return pd.tseries.frequencies.to_offset(frequency)
+
+
+def _named(index: pd.DatetimeIndex) -> str | None:
+    """The frequency that pandas infers, unless it is wrong: of a last Friday it says the fourth."""
+    name = pd.infer_freq(index)
+    if name is None:
+        return None
+    calendar = Calendar("time stamps", pd.tseries.frequencies.to_offset(name), index.tz)
+    return name if calendar.holds(index) else None
 
 
 def _are_weekdays(days: pd.DatetimeIndex) -> bool:

@@ -317,8 +317,8 @@ class Estimator:
             )
         if np.isnan(series.y[full]).any(axis=1).all():
             raise ValueError(
-                f"y must be observed in some row after the first {layout.context}, which only "
-                "serve as inputs"
+                "y must be observed, all columns at once, in some row after the first "
+                f"{layout.context}, which only serve as inputs"
             )
         n_needed = 3 * MIN_ERRORS
         if self.interval_method == "conformal" and len(full) < n_needed:

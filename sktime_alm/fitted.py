@@ -141,8 +141,10 @@ class Fitted:
         values, first = values * self.level.factor, first * self.level.factor
         is_later = steps > 1
         if is_later.any():
-            # means of paths, as many times those one step ahead as they are in the simulation
-            paths = self.paths(series, np.append(1, steps[is_later]), X).mean(axis=0)
+            # means of paths, as many times those one step ahead as they are in the simulation;
+            # what few rows leave unknown has Student's tails, whose exponential has no mean
+            known = replace(self, errors=replace(self.errors, posterior=None))
+            paths = known.paths(series, np.append(1, steps[is_later]), X).mean(axis=0)
             values[len(rows) :][is_later] = first * paths[1:] / paths[0]
         return values
 

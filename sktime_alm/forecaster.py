@@ -146,7 +146,7 @@ class ALMElmanForecaster(AtomicForecaster):
         "capability:random_state": True,
         "property:randomness": "derandomized",
         "requires-fh-in-fit": False,
-        "X-y-must-have-same-index": True,
+        "X-y-must-have-same-index": False,
         "enforce_index_type": None,
         "fit_is_empty": False,
     }
@@ -223,7 +223,7 @@ class ALMElmanForecaster(AtomicForecaster):
         if twin._is_vectorized:
             each = twin.forecasters_["forecasters"]
             parts = {key: one.predict_residuals() for key, one in each.items()}
-            return pd.concat(parts, names=each.index.names)
+            return pd.concat(parts, names=twin._yvec.X_mi_index.names[:-1])
         check_complete(twin._history.series, "predict_residuals() without y")
         history = twin._history
         seen = history.steps - history.steps[history.present]
@@ -254,6 +254,10 @@ class ALMElmanForecaster(AtomicForecaster):
         from sktime_alm.torch_module import elman_module
 
         self.check_is_fitted()
+        if self._is_vectorized:
+            raise ValueError(
+                "to_torch is for single series, found a panel: use one of forecasters_"
+            )
         fitted = self._fitted
         networks = fitted.model.networks
         network = networks[0] if len(networks) == 1 else fitted.result.parameters
@@ -353,14 +357,14 @@ class ALMElmanForecaster(AtomicForecaster):
         levels, (times, asked) = np.array(alpha, dtype=float), self._question(fh, X)
         # the columns are those of sktime: all levels of the first variable, then of the next
         rows = [quantiles(sample, levels).T.ravel() for sample in self._fitted.outcomes(*asked)]
-        columns = self._get_columns(method="predict_quantiles", alpha=alpha)
+        columns = self._named_columns("predict_quantiles", alpha=alpha)
         return pd.DataFrame(rows, times, columns)
 
     def _predict_var(
         self, fh: ForecastingHorizon, X: pd.DataFrame | None, cov: bool = False
     ) -> pd.DataFrame:
         times, asked = self._question(fh, X)
-        columns = self._get_columns(method="predict_var")
+        columns = self._named_columns("predict_var")
         if cov:
             values = self._fitted.covariances(*asked)
             return pd.DataFrame(values, times, pd.MultiIndex.from_product([columns, times]))
@@ -384,8 +388,13 @@ class ALMElmanForecaster(AtomicForecaster):
         sizes = [len(sample) for sample in samples]
         draws = np.concatenate([np.arange(size) for size in sizes])
         index = pd.MultiIndex.from_arrays([draws, times.repeat(sizes)])
-        columns = self._get_columns(method="predict_var")
+        columns = self._named_columns("predict_var")
         return Empirical(pd.DataFrame(np.vstack(samples), index, columns))
+
+    def _named_columns(self, method: str, **arguments: Any) -> pd.Index:
+        """sktime's columns, with the name that those of y have."""
+        columns = pd.Index(self._get_columns(method=method, **arguments))
+        return columns.set_names([self._history.y_columns.name, *columns.names[1:]])
 
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True

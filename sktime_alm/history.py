@@ -64,6 +64,8 @@ class History:
         ``X_columns`` gives the order of the columns of X, ``calendar`` a calendar that holds for
         rows too few to tell.
         """
+        if y.empty:
+            raise ValueError(f"y must have a row and a column, found the shape {y.shape}")
         calendar = Calendar.of(y.index, calendar)
         y = y.iloc[_first_complete(X, y.index) :]
         steps = calendar.steps(y.index[0], y.index)
@@ -71,7 +73,8 @@ class History:
         if rows.isna().all(axis=0).any():
             raise ValueError("y must be observed in some row, found a column of missing values")
         X_columns = (y.columns[:0] if X is None else X.columns) if X_columns is None else X_columns
-        values, present = np.ascontiguousarray(rows), len(y) - 1
+        # a copy: the user's frame may change
+        values, present = np.array(rows, order="C"), len(y) - 1
         none = np.empty((len(y), 0))
         first = cls(y.index, steps, values, none, y.columns, X_columns, calendar, present)
         return replace(first, X=first._X_of(X, y.index, "fit"))
@@ -236,7 +239,7 @@ class History:
         seen = self.times[self.rows_at(steps[~is_ahead])]
         times = seen.append(self.calendar.after(self.times[self.present], steps[is_ahead]))
         times = (seen if not is_ahead.any() else times).rename(None)
-        is_regular = len(times) > 1 and bool((np.diff(steps) == 1).all())
+        is_regular = len(times) > 0 and bool((np.diff(steps) == 1).all())
         return self.calendar.with_frequency(times) if is_regular else times
 
     def future_X(self, X: pd.DataFrame | None, n_steps: int, reach: IntArray) -> Array:
@@ -297,7 +300,7 @@ class History:
             raise ValueError(
                 f"X passed to {caller} must have the times of y; missing {listed(missing)}"
             )
-        return np.ascontiguousarray(as_floats(rows, "X"))
+        return np.array(as_floats(rows, "X"), order="C")
 
     def _check_X(self, X: pd.DataFrame | None, n_needed: int, caller: str) -> None:
         if self.X_columns.empty:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from sktime_alm.calendar import Calendar
 from sktime_alm.estimator import Pretrained
-from sktime_alm.frames import check_columns
+from sktime_alm.frames import check_columns, listed
 from sktime_alm.history import History
 from sktime_alm.inputs import InputLayout
 
@@ -136,3 +137,38 @@ def for_each_series(X: pd.DataFrame, keys: pd.Index) -> pd.DataFrame:
     """
     parts = dict.fromkeys(keys.unique(), X)
     return pd.concat(parts, names=[*keys.names, X.index.name])
+
+
+def by_series(
+    frame: pd.DataFrame, keys: pd.Index, name: str, is_exact: bool = False
+) -> pd.DataFrame:
+    """The rows of these series of a panel, in the order of the keys.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    keys : pandas.Index
+        The series, each once.
+    name : str
+        Of the frame, for errors.
+    is_exact : bool, default=False
+        Whether other series are refused.
+
+    Raises
+    ------
+    ValueError
+        If a series is not there, or one too many.
+    """
+    of_rows = frame.index.droplevel(-1)
+    found = of_rows.unique()
+    if found.equals(keys):
+        return frame
+    missing, unknown = keys.difference(found, sort=False), found.difference(keys, sort=False)
+    if len(missing) or (is_exact and len(unknown)):
+        raise ValueError(
+            f"{name} must have the series of the panel, {listed(keys)}; missing "
+            f"{listed(missing) or 'none'}, unknown {listed(unknown) or 'none'}"
+        )
+    places = keys.get_indexer(of_rows)
+    rows = np.argsort(places, kind="stable")
+    return frame.iloc[rows[places[rows] >= 0]]

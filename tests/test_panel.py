@@ -350,3 +350,65 @@ def test_the_mean_of_others_looks_at_no_later_time_and_fills_with_the_last():
 def test_the_mean_of_others_needs_others(y, message):
     with pytest.raises((TypeError, ValueError), match=message):
         mean_of_others(y)
+
+
+def of_keys(frames, keys, rows):
+    return pd.concat({key: frames[key][rows] for key in keys}, names=["series", "time"])
+
+
+@pytest.fixture(scope="module")
+def three():
+    """Three series by their keys, each with an X of its own, and what single fits forecast."""
+    rng, months = np.random.default_rng(0), pd.period_range("2000-01", periods=60, freq="M")
+    y = {key: pd.DataFrame({"y": rng.normal(size=60)}, months) for key in "abc"}
+    X = {key: pd.DataFrame({"x": rng.normal(size=60)}, months) for key in "abc"}
+    single = {}
+    for key in "abc":
+        one = ALMElmanForecaster(exog_lags=0, **SMALL).fit(y[key][:50], X[key][:50])
+        single[key] = one.predict(fh=[1], X=X[key][50:])["y"].iloc[0]
+    return y, X, single
+
+
+@pytest.mark.parametrize(
+    ("of_y", "of_X", "ahead"),
+    [("ab", "ba", "ab"), ("ab", "ab", "ba"), ("bc", "abc", "cab"), ("ba", "ab", "ab")],
+)
+def test_X_goes_to_the_series_of_its_key(three, of_y, of_X, ahead):
+    y, X, single = three
+    forecaster = ALMElmanForecaster(exog_lags=0, **SMALL)
+    forecaster.fit(of_keys(y, of_y, slice(50)), of_keys(X, of_X, slice(50)))
+    found = forecaster.predict(fh=[1], X=of_keys(X, ahead, slice(50, 60)))["y"].droplevel(1)
+    assert list(found.index) == list(of_y)
+    assert found.to_dict() == pytest.approx({key: single[key] for key in of_y})
+
+
+def test_an_update_goes_to_the_series_of_its_key(three):
+    y, _, _ = three
+    forecaster = ALMElmanForecaster(**SMALL).fit(of_keys(y, "ab", slice(50)))
+    expected = forecaster.clone().fit(of_keys(y, "ab", slice(50)))
+    expected = expected.update(of_keys(y, "ab", slice(50, 55)), update_params=False)
+    before = forecaster.predict(fh=[1])
+    for keys, message in (("ac", "missing b, unknown c"), ("b", "missing a, unknown none")):
+        with pytest.raises(ValueError, match=f"y must have the series of the panel.*{message}"):
+            forecaster.update(of_keys(y, keys, slice(50, 55)), update_params=False)
+    pd.testing.assert_frame_equal(forecaster.predict(fh=[1]), before)
+    forecaster.update(of_keys(y, "ba", slice(50, 55)), update_params=False)
+    pd.testing.assert_frame_equal(forecaster.predict(fh=[1]), expected.predict(fh=[1]))
+
+
+def test_X_without_a_series_is_refused_by_name(three):
+    y, X, _ = three
+    with pytest.raises(ValueError, match="X must have the series of the panel.*missing b"):
+        ALMElmanForecaster(exog_lags=0, **SMALL).fit(
+            of_keys(y, "ab", slice(50)), of_keys(X, "a", slice(50))
+        )
+
+
+def test_residuals_of_a_panel_keep_the_names_of_its_index(three):
+    y, _, _ = three
+    forecaster = ALMElmanForecaster(**SMALL).fit(of_keys(y, "ab", slice(50)))
+    assert forecaster.predict_residuals().index.names == ["series", "time"]
+    with pytest.raises(AttributeError, match="forecasters_"):
+        _ = forecaster.alpha_
+    with pytest.raises(ValueError, match="single series"):
+        forecaster.to_torch()

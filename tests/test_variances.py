@@ -188,3 +188,17 @@ def test_the_power_is_an_argument_of_the_loss():
         for p in (1.0, 0.5, 1e-6)
     ]
     assert len(set(found)) == 3 and max(found) < 1.2 * min(found)
+
+
+@pytest.mark.parametrize("n_rows", [8, 12, 40, 60])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_means_far_ahead_are_of_the_size_of_the_variances_seen(n_rows, seed):
+    """Student's tails of what few rows leave unknown must not enter the mean of an exponential."""
+    rng = np.random.default_rng(seed)
+    log = np.zeros(n_rows)
+    for t in range(1, n_rows):
+        log[t] = 0.6 * log[t - 1] + rng.normal()
+    y = pd.Series(np.exp(log), pd.date_range("2020-01-01", periods=n_rows))
+    forecaster = ALMElmanForecaster(loss="qlike", random_state=0).fit(y)
+    found = forecaster.predict(fh=[2, 5, 10, 20])
+    assert (found > 0.0).all() and (found < 10.0 * y.max()).all()

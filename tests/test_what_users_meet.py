@@ -6,7 +6,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sktime.forecasting.base import ForecastingHorizon
+from sktime.forecasting.compose import MultiplexForecaster
 from sktime.forecasting.model_evaluation import evaluate
+from sktime.forecasting.naive import NaiveForecaster
 from sktime.performance_metrics.forecasting import MeanSquaredError
 from sktime.split import ExpandingWindowSplitter
 
@@ -105,3 +108,82 @@ def test_solver_options_are_settings_or_a_dict_of_them(options):
     forecaster = ALMElmanForecaster(**FAST, solver_options=options).fit(Y)
     assert forecaster.predict(fh=[1]).notna().all(axis=None)
     assert forecaster.clone().get_params()["solver_options"] == options
+
+
+def test_frames_that_change_after_fit_change_nothing():
+    index = pd.date_range("2020-01-01", periods=60)
+    rng = np.random.default_rng(0)
+    y = pd.DataFrame({"y": rng.normal(size=60)}, index)
+    X = pd.DataFrame({"x": rng.normal(size=60)}, index)
+    forecaster = ALMElmanForecaster(exog_lags=1, **FAST).fit(y, X)
+    before, residuals = forecaster.predict(fh=[1]), forecaster.predict_residuals()
+    y.loc[index[-1], "y"] = X.loc[index[-1], "x"] = 99.0
+    pd.testing.assert_frame_equal(forecaster.predict(fh=[1]), before)
+    pd.testing.assert_frame_equal(forecaster.predict_residuals(), residuals)
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*remember_data:FutureWarning")
+@pytest.mark.parametrize("freq", ["D", "B", "h", "W-WED", "ME"])
+@pytest.mark.parametrize("fh", [1, [0], [1, 2], [1, 3]])
+def test_forecasts_carry_the_frequency_that_sktime_gives_them(freq, fh):
+    index = pd.date_range("2020-01-01", periods=60, freq=freq)
+    y = pd.Series(np.random.default_rng(0).normal(size=60), pd.DatetimeIndex(list(index)))
+    found = ALMElmanForecaster(**FAST).fit(y).predict(fh=fh).index
+    assert found.freq == NaiveForecaster().fit(y).predict(fh=fh).index.freq
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*remember_data:FutureWarning")
+@pytest.mark.parametrize("n_holidays", [0, 2])
+def test_business_days_go_through_compositions(n_holidays):
+    days = pd.bdate_range("2020-01-01", periods=80)
+    y = pd.Series(np.random.default_rng(0).normal(size=80), pd.DatetimeIndex(list(days)))
+    y = y.drop(y.index[[20, 45][:n_holidays]])
+    expected = ALMElmanForecaster(**FAST).fit(y).predict(fh=[1, 2])
+    multiplexer = MultiplexForecaster(
+        [("elman", ALMElmanForecaster(**FAST))], selected_forecaster="elman"
+    )
+    pd.testing.assert_series_equal(multiplexer.fit(y).predict(fh=[1, 2]), expected)
+    stamped = ForecastingHorizon([1, 2], freq="B")
+    found = ALMElmanForecaster(**FAST).fit(y).predict(fh=stamped)
+    pd.testing.assert_series_equal(found, expected)
+
+
+@pytest.mark.parametrize("day", ["MON", "FRI"])
+def test_the_last_weekday_of_a_month_is_not_the_fourth(day):
+    index = pd.date_range("2001-01-01", periods=64, freq=f"LWOM-{day}")
+    y = pd.Series(np.arange(60.0) % 7.0, pd.DatetimeIndex(list(index[:60])))
+    found = ALMElmanForecaster(**FAST).fit(y).predict(fh=[1, 2, 3, 4])
+    assert list(found.index) == list(index[60:])
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        pd.Series([], dtype=float),
+        np.array([]),
+        pd.DataFrame(index=pd.date_range("2020", periods=9)),
+    ],
+)
+def test_y_without_rows_or_columns_is_refused(y):
+    with pytest.raises(ValueError, match="y must have a row and a column, found the shape"):
+        ALMElmanForecaster(**FAST).fit(y)
+
+
+def test_X_of_other_times_is_refused_with_the_times():
+    index = pd.date_range("2020-01-01", periods=60)
+    y, x = pd.Series(np.arange(60.0) % 7.0, index), np.arange(60.0) % 5.0
+    for times, message in (
+        (index[:58], "X passed to fit must have the times of y; missing 2020-02-28"),
+        (index.tz_localize("UTC"), "X must have times with no time zone"),
+        (pd.RangeIndex(60), "X must be indexed by time stamps"),
+    ):
+        X = pd.DataFrame({"x": x[: len(times)]}, times)
+        with pytest.raises(ValueError, match=message):
+            ALMElmanForecaster(exog_lags=1, **FAST).fit(y, X)
+
+
+def test_columns_of_forecasts_keep_their_name():
+    y = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
+    forecaster = ALMElmanForecaster(**FAST).fit(y.rename_axis(columns="asset"))
+    assert forecaster.predict_quantiles(fh=[1], alpha=[0.5]).columns.names[0] == "asset"
+    assert forecaster.predict_var(fh=[1]).columns.name == "asset"

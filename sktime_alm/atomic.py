@@ -135,6 +135,9 @@ class AtomicForecaster(BaseForecaster):
             self.set_tags(X_inner_mtype=of_series)
 
     def _check_fh(self, fh: Any, pred_int: bool = False) -> ForecastingHorizon | None:
+        if isinstance(fh, ForecastingHorizon) and fh.freq in ("B", "C"):
+            # which business days are trading days is for the calendar to say
+            fh = ForecastingHorizon(as_horizon(fh.to_pandas()), is_relative=fh.is_relative)
         return super()._check_fh(as_horizon(fh), pred_int)
 
     def _set_cutoff_from_y(self, y: pd.DataFrame) -> None:

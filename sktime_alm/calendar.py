@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sktime.forecasting.base import ForecastingHorizon
 
 from sktime_alm.solver._typing import Array, IntArray
 
@@ -393,10 +392,7 @@ def check_unique(index: pd.Index, name: str) -> None:
 
 
 def as_horizon(fh: Any) -> Any:
-    """A horizon as sktime takes it: times in a list become an index, which keeps no frequency.
-
-    Nor does a horizon of business days: which of them are trading days is for the calendar to say.
-    """
+    """A horizon as sktime takes it: times in a list become an index, which keeps no frequency."""
     times = (datetime.date, pd.Timestamp, pd.Period)
     if isinstance(fh, times):
         fh = [fh]
@@ -405,10 +401,6 @@ def as_horizon(fh: Any) -> Any:
     if isinstance(fh, pd.DatetimeIndex):
         # sktime would compare its frequency with that of the cutoff
         fh = pd.DatetimeIndex(fh, freq=None)
-    if isinstance(fh, ForecastingHorizon) and fh.freq in ("B", "C"):
-        times = fh.to_pandas()
-        times = times if fh.is_relative else pd.DatetimeIndex(times, freq=None)
-        fh = ForecastingHorizon(times, is_relative=fh.is_relative)
     return fh
 
 

@@ -393,8 +393,10 @@ class ALMElmanForecaster(AtomicForecaster):
 
     def _named_columns(self, method: str, **arguments: Any) -> pd.Index:
         """sktime's columns, with the name that those of y have."""
-        columns = pd.Index(self._get_columns(method=method, **arguments))
-        return columns.set_names([self._history.y_columns.name, *columns.names[1:]])
+        columns = self._get_columns(method=method, **arguments)
+        if not isinstance(columns, pd.MultiIndex):
+            return pd.Index(columns, name=self._history.y_columns.name)
+        return columns.set_names(self._history.y_columns.name, level=0)
 
     def _update(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True

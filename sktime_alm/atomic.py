@@ -112,7 +112,10 @@ class AtomicForecaster(BaseForecaster):
         """As the base class, after X without columns and X for all series of a panel."""
         if isinstance(X, pd.DataFrame) and X.columns.empty:
             X = None
-        known = self.forecasters_.index if getattr(self, "_is_vectorized", False) else None
+        # pretrain alone says which types of y it takes, and takes other series than fit did
+        is_pretrain = "y_inner_mtype" in named
+        is_known = getattr(self, "_is_vectorized", False) and not is_pretrain
+        known = self.forecasters_.index if is_known else None
         is_panel = isinstance(y, pd.DataFrame) and isinstance(y.index, pd.MultiIndex)
         if is_panel and known is not None:
             # sktime would hand rows out by their place
@@ -121,9 +124,9 @@ class AtomicForecaster(BaseForecaster):
         if keys is not None and isinstance(X, pd.DataFrame):
             is_for_all = not isinstance(X.index, pd.MultiIndex)
             X = for_each_series(X, keys) if is_for_all else by_series(X, keys, "X")
-        if "y_inner_mtype" not in named:
+        if not is_pretrain:
             return super()._check_X_y(X=X, y=y, **named)
-        # pretrain alone says which types of y it takes: Dask frames stay where they are
+        # Dask frames stay where they are
         if is_dask(y):
             return X, y
         # it takes panels of y whatever our types are, but panels of X by the tag alone

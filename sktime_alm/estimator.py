@@ -610,6 +610,8 @@ class Estimator:
         self, rows: Rows, network: ElmanParameters, Z: Array, regularization: Regularization
     ) -> float:
         """Degrees of freedom that a network has taken beside those of its readout, an output."""
+        if not network.A.any():
+            return 0.0
         Z, observed = Z[-_N_COUNTED:], np.flatnonzero(rows.is_observed)[-_N_COUNTED:]
         last = rows.among(np.arange(len(rows.inputs)) >= observed[0])
         problem, m = self.problem(last, regularization), network.n_outputs

@@ -412,3 +412,14 @@ def test_residuals_of_a_panel_keep_the_names_of_its_index(three):
         _ = forecaster.alpha_
     with pytest.raises(ValueError, match="single series"):
         forecaster.to_torch()
+
+
+def test_other_series_than_those_of_fit_can_be_pretrained_on(three):
+    y, X, _ = three
+    forecaster = ALMElmanForecaster(exog_lags=0, **SMALL)
+    forecaster.fit(of_keys(y, "ab", slice(50)), of_keys(X, "ab", slice(50)))
+    forecaster.pretrain(of_keys(y, "cb", slice(50)), of_keys(X, "bc", slice(50)))
+    expected = ALMElmanForecaster(exog_lags=0, **SMALL)
+    expected.pretrain(of_keys(y, "cb", slice(50)), of_keys(X, "cb", slice(50)))
+    found, wanted = (f.pretrained_.pretrained.trained.networks[0] for f in (forecaster, expected))
+    np.testing.assert_array_equal(found.V, wanted.V)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         value = arguments[name]
         if isinstance(value, str):
             check_choice(value, name, ("auto",))
-        elif not (isinstance(value, float) and value == np.inf):
+        elif not (isinstance(value, Real) and value == np.inf):
             check_nonnegative(value, name)
     if arguments["alpha"] == arguments["skip_alpha"] == np.inf:
         raise ValueError("alpha must be finite with skip_alpha=inf, found inf for both")

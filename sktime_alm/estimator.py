@@ -65,8 +65,9 @@ from sktime_alm.solver.readout import solve_readout
 from sktime_alm.validation import Validation
 
 Method = SafeguardedSettings | ALMSettings
-# where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more
-_LIGHT_SKIP_PENALTY = 1e-3
+# where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more, but
+# much of it, in rows of prior a row, where they would be interpolated
+_LIGHT_SKIP_PENALTY, _HEAVY_SKIP_PENALTY = 1e-3, 10.0
 # a path is for comparison: its fits need not be as exact as the last one
 _PATH_ITERATIONS = 5
 # so many of them make a mean
@@ -340,7 +341,9 @@ class Estimator:
             losses = validation.losses(rows, validation.steps_within(rows, origins, steps))
             chosen = choose_skip_alpha(rows, origins, self.hidden_size, losses)
         elif self.linear_skip:
-            chosen = chosen._replace(skip_alpha=_LIGHT_SKIP_PENALTY)
+            n_rows, n_weights = int(rows.is_observed.sum()), rows.inputs.shape[1] + 1
+            few = _LIGHT_SKIP_PENALTY if n_rows > n_weights else _HEAVY_SKIP_PENALTY * n_rows
+            chosen = chosen._replace(skip_alpha=few)
         if self.alpha != "auto":
             # the regressions say nothing about the errors of a network
             models = chosen.models if self.alpha == np.inf else ()

@@ -22,6 +22,8 @@ _DAMAGED = (
     UnicodeDecodeError,
 )
 
+_LONGEST_PREFIX = 50
+
 
 def named(path: str | Path) -> Path:
     """The file that a name stands for: with the ending .zip, which may be left out."""
@@ -40,7 +42,9 @@ def write(path: Path, contents: dict[str, bytes]) -> None:
     contents : dict of str to bytes
         By their names within the file.
     """
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    # a name may be as long as the file system takes
+    prefix = f".{path.name[:_LONGEST_PREFIX]}."
+    handle, beside = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:

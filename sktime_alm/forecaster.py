@@ -385,11 +385,17 @@ class ALMElmanForecaster(AtomicForecaster):
             ) from error
         times, asked = self._question(fh, X)
         samples = self._fitted.outcomes(*asked)
-        sizes = [len(sample) for sample in samples]
-        draws = np.concatenate([np.arange(size) for size in sizes])
-        index = pd.MultiIndex.from_arrays([draws, times.repeat(sizes)])
         columns = self._named_columns("predict_var")
-        return Empirical(pd.DataFrame(np.vstack(samples), index, columns))
+        # draws are from all times at once: smaller samples are repeated, and weigh less
+        n = max(map(len, samples))
+        drawn = [np.arange(n) % len(sample) for sample in samples]
+        values = [sample[rows] for sample, rows in zip(samples, drawn, strict=True)]
+        weights = np.concatenate([1.0 / np.bincount(rows)[rows] for rows in drawn])
+        index = pd.MultiIndex.from_arrays([np.tile(np.arange(n), len(times)), times.repeat(n)])
+        return Empirical(
+            pd.DataFrame(np.vstack(values), index, columns),
+            None if (weights == 1.0).all() else pd.Series(weights, index),
+        )
 
     def _named_columns(self, method: str, **arguments: Any) -> pd.Index:
         """sktime's columns, with the name that those of y have."""

@@ -457,6 +457,8 @@ def test_distributions_are_the_samples_that_quantiles_are_taken_of(method):
     np.testing.assert_allclose(distribution.var(), variance)
     expected = [sample.mean(axis=0) for sample in outcomes(forecaster, [-1, 1, 4], LONG_X)]
     np.testing.assert_allclose(distribution.mean(), expected)
+    # skpro draws from all times at once, whose samples are of different sizes
+    assert distribution.sample(5).shape == (15, 2)
 
 
 def test_without_skpro_no_other_distribution_is_given_for_the_sample(monkeypatch):

@@ -365,3 +365,12 @@ def test_one_observed_row_is_enough_for_finite_forecasts():
     forecaster = ALMElmanForecaster(lags=2, hidden_size=2, random_state=0).fit(y)
     assert np.isfinite(forecaster.predict(fh=[1, 5])).all(axis=None)
     assert np.isfinite(forecaster.predict_interval(fh=[1, 5])).all(axis=None)
+
+
+@pytest.mark.parametrize("observed", [(10, 40), (58, 59), (10, 11)])
+def test_two_observed_rows_are_not_interpolated(observed):
+    # a line through both would send forecasts to and fro between the bounds
+    y = pd.Series(np.nan, pd.period_range("2000-01", periods=60, freq="M"))
+    y.iloc[list(observed)] = 1.0, 5.0
+    forecasts = ALMElmanForecaster(random_state=0).fit(y).predict(fh=range(1, 7))
+    assert forecasts.between(1.0, 5.0).all()

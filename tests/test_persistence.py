@@ -233,7 +233,10 @@ def test_what_has_no_counterpart_in_PyTorch_is_refused():
         ("b.zip", "b.zip", "b"),
         ("model.v1", "model.v1.zip", "model.v1"),
         ("plain", "plain.zip", "plain"),
+        # as long as file systems take
+        (251 * "a", 251 * "a" + ".zip", 251 * "a"),
     ],
+    ids=["zip", "dot", "plain", "long"],
 )
 @pytest.mark.parametrize("kind", [str, Path])
 def test_files_have_the_name_that_was_given(name, written, loaded, kind, tmp_path):

@@ -25,7 +25,8 @@ def check_counts(
     value: Any, name: str, minimum: int, kind: str = "a sequence of integers"
 ) -> tuple[int, ...]:
     """Distinct integers of at least ``minimum``; ``kind`` says in errors what may be passed."""
-    if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, str):
+    is_sequence = isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str)
+    if not is_sequence or np.ndim(value) != 1:
         raise TypeError(f"{name} must be {kind}, found {value!r}")
     counts = tuple(check_count(item, f"each of {name}", minimum) for item in value)
     if len(set(counts)) < len(counts):

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from sktime_alm.averaging import average
-from sktime_alm.estimator import Estimator, Pretrained, Trained
+from sktime_alm.estimator import Estimator, Pretrained
 from sktime_alm.inputs import Rows, Series
 from sktime_alm.progress import Progress
 from sktime_alm.solver import ElmanParameters, Status, solve
 from sktime_alm.solver.settings import SafeguardedSettings
 from sktime_alm.solver.spread import Block, Blocks, SpreadProblem
+from sktime_alm.trainer import Trained
 
 
 def fit_blocks(

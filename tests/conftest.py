@@ -75,7 +75,7 @@ def record_training(monkeypatch):
         calls.append((inputs, arguments.get("initial")))
         return train(inputs, targets, **arguments)
 
-    monkeypatch.setattr("sktime_alm.estimator.train", spy)
+    monkeypatch.setattr("sktime_alm.trainer.train", spy)
     return calls
 
 

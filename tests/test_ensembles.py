@@ -81,7 +81,7 @@ def test_starts_that_failed_are_left_out_of_the_mean(monkeypatch):
         starts[1] = starts[1]._replace(objective=5.0 * result.objective)
         return replace(result, starts=tuple(starts))
 
-    monkeypatch.setattr("sktime_alm.estimator.train", failing)
+    monkeypatch.setattr("sktime_alm.trainer.train", failing)
     found = ALMElmanForecaster(random_state=0, **FOUR).fit(Y, X).networks_
     # all four where none has failed
     assert len(expected) == 4 and len(found) == 3

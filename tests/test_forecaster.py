@@ -494,7 +494,7 @@ def test_an_interrupt_while_penalties_are_chosen_ends_the_fit(monkeypatch):
     def interrupted(*arguments, **options):
         return replace(solve(*arguments, **options), status=Status.INTERRUPTED)
 
-    monkeypatch.setattr("sktime_alm.estimator.solve", interrupted)
+    monkeypatch.setattr("sktime_alm.trainer.solve", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ALMElmanForecaster(hidden_size=2, random_state=0).fit(Y)
 

@@ -180,7 +180,7 @@ def test_a_fit_that_rests_above_the_tolerance_says_so(monkeypatch):
         far = replace(result.certificate, relative_stationarity=1.0)
         return replace(result, status=Status.AT_REST, certificate=far)
 
-    monkeypatch.setattr("sktime_alm.estimator.train", at_rest)
+    monkeypatch.setattr("sktime_alm.trainer.train", at_rest)
     with pytest.warns(ConvergenceWarning, match="AT_REST.*another random_state"):
         ALMElmanForecaster(hidden_size=2, alpha=1.0, random_state=0).fit(Y)
 

@@ -88,7 +88,7 @@ def test_pretraining_is_training_on_the_series_laid_end_to_end(m, monkeypatch):
         calls.append((inputs, targets, arguments["starts"]))
         return train(inputs, targets, **arguments)
 
-    monkeypatch.setattr("sktime_alm.estimator.train", spy)
+    monkeypatch.setattr("sktime_alm.trainer.train", spy)
     forecaster = ALMElmanForecaster(lags=2, **SMALL).pretrain(y, X)
     rows = [standardised_rows(y.loc[key], X.loc[key], 2) for key in ("s0", "s1", "s2")]
     ((inputs, targets, starts),) = calls

@@ -320,7 +320,7 @@ def test_updates_keep_the_penalties(monkeypatch):
         calls.append((arguments["alpha"], arguments["skip_alpha"]))
         return train(inputs, targets, **arguments)
 
-    monkeypatch.setattr("sktime_alm.estimator.train", spy)
+    monkeypatch.setattr("sktime_alm.trainer.train", spy)
     forecaster.update(y[190:], update_params=True)
     # against the mean over 199 rows, with 3 units, one input and one column
     assert calls == [(pytest.approx(3 * alpha / 199), pytest.approx(skip_alpha / 199))]

@@ -305,12 +305,13 @@ def output_jacobian(problem: ElmanProblem, parameters: ElmanParameters, rows: In
     -------
     array of shape (k, m, r q)
     """
-    r = parameters.hidden_size
     u, h = problem.rollout(parameters)
-    a, P = problem.sigma.derivative(u), regressors(problem, h)
-    units = (rows[:, None] * r + np.arange(r)).ravel()
-    of_units = sensitivities_at(problem, parameters.W, a, P, units).reshape(len(rows), r, -1)
-    return np.einsum("oi,ti,tik->tok", parameters.A, a[rows], of_units, optimize=True)
+    a, P, r = problem.sigma.derivative(u), regressors(problem, h), parameters.hidden_size
+    found = np.empty((len(rows), parameters.n_outputs, r * P.shape[1]))
+    for here, J in chunks(problem, parameters.W, a, P):
+        k = slice(*np.searchsorted(rows, [here.start, here.stop]))
+        np.matmul(parameters.A * a[rows[k], None], J[rows[k] - here.start], out=found[k])
+    return found
 
 
 def _smallest(values: Array, n: int) -> IntArray:

@@ -25,6 +25,9 @@ settings.register_profile(
 )
 settings.load_profile("repository")
 
+# options of the solver for what tests something else: a descent alone, without its finish
+DESCENT = {"polish": False, "active_set": False, "n_relaxations": 0}
+
 ACTIVATION_NAMES = ("relu", "leaky_relu", "elu")
 
 

@@ -42,13 +42,13 @@ import numpy as np
 from sktime_alm.solver import Status, train
 
 rng = np.random.default_rng(0)
-X = rng.normal(size=(100, 3))
+X = rng.normal(size=(50, 3))
 Y = np.convolve(np.tanh(X[:, 0] * X[:, 1]), np.ones(5), "same")[:, None]
 Y = Y + 0.1 * rng.normal(size=Y.shape)
 kinds = ({}, {"activation": "elu", "max_recurrence": 0.9}, {"n_init": 2, "n_jobs": 2})
 
 def fit(kind):
-    return train(X, Y, 5, alpha=1e-3, random_state=0, n_relaxations=1, **kinds[kind])
+    return train(X, Y, 4, alpha=1e-2, max_iter=12, random_state=0, n_relaxations=1, **kinds[kind])
 
 def seconds_of(kind):
     began = time.perf_counter()

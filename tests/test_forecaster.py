@@ -22,10 +22,17 @@ from sktime_alm.scalers import Standardizer, change_units
 from sktime_alm.solver import ALMSettings, ElmanParameters, ReLU, Status, solve
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.network import rollout
-from tests.conftest import record_training, with_network
+from tests.conftest import DESCENT, record_training, with_network
 
 # the network alone, with a given penalty
-FAST = {"hidden_size": 3, "skip_alpha": np.inf, "alpha": 1.0, "max_iter": 4, "random_state": 0}
+FAST = {
+    "hidden_size": 3,
+    "skip_alpha": np.inf,
+    "alpha": 1.0,
+    "max_iter": 4,
+    "random_state": 0,
+    "solver_options": DESCENT,
+}
 PAPER = ALMSettings()
 
 
@@ -135,7 +142,8 @@ def test_update_without_training_runs_the_state_over_new_rows_only(lags):
 
 
 def test_update_with_training_starts_from_the_present_network(monkeypatch):
-    forecaster = ALMElmanForecaster(**FAST, lags=2).fit(Y[:30], X[:30])
+    options = {**FAST, "lags": 2, "solver_options": None}
+    forecaster = ALMElmanForecaster(**options).fit(Y[:30], X[:30])
     frozen = pickle.loads(pickle.dumps(forecaster)).update(Y[30:36], X, update_params=False)
     calls = record_training(monkeypatch)
     forecaster.update(Y[30:36], X[30:36], update_params=True)
@@ -147,7 +155,7 @@ def test_update_with_training_starts_from_the_present_network(monkeypatch):
     np.testing.assert_allclose(
         outputs * values.std(axis=0) + values.mean(axis=0), expected, rtol=1e-10
     )
-    fresh = ALMElmanForecaster(**FAST, lags=2).fit(Y[:36], X[:36])
+    fresh = ALMElmanForecaster(**options).fit(Y[:36], X[:36])
     assert forecaster.objective_ <= fresh.objective_
 
 
@@ -305,11 +313,8 @@ def test_seeds_are_honoured_zero_included():
 
 
 def test_fitted_attributes_and_solver_options():
-    forecaster = ALMElmanForecaster(
-        **FAST,
-        n_init=2,
-        solver_options=ALMSettings(tolerance=0.0, max_inner_iter=3, inner_tolerance=1e-300),
-    ).fit(Y)
+    paper = ALMSettings(tolerance=0.0, max_inner_iter=3, inner_tolerance=1e-300)
+    forecaster = ALMElmanForecaster(**{**FAST, "solver_options": paper}, n_init=2).fit(Y)
     assert forecaster.n_iter_ == forecaster.result_.n_iter == 4
     assert forecaster.result_.n_sweeps == 12
     assert len(forecaster.result_.starts) == 2
@@ -320,7 +325,7 @@ def test_fitted_attributes_and_solver_options():
 def test_silence_by_default_and_a_bar_on_request(capsys):
     ALMElmanForecaster(**FAST).fit(Y)
     assert capsys.readouterr() == ("", "")
-    ALMElmanForecaster(**FAST, solver_options=PAPER, n_init=2, verbose=1).fit(Y)
+    ALMElmanForecaster(**{**FAST, "solver_options": PAPER}, n_init=2, verbose=1).fit(Y)
     printed = capsys.readouterr()
     assert printed.out == "" and "8it" in printed.err and "objective=" in printed.err
 
@@ -452,7 +457,7 @@ def test_forecasts_that_overflow_raise_instead_of_returning_infinity():
 
 def test_worker_processes_give_the_same_bits():
     """Fits in two worker processes equal those in this one."""
-    cv = ExpandingWindowSplitter(initial_window=30, step_length=4, fh=[1, 2])
+    cv = ExpandingWindowSplitter(initial_window=30, step_length=8, fh=[1, 2])
     options = {"scoring": MeanSquaredError(), "return_data": True, "error_score": "raise"}
     forecaster = ALMElmanForecaster(**FAST, n_init=2)
     here = evaluate(forecaster, cv, Y, X, **options)

@@ -10,11 +10,19 @@ import pytest
 from sktime.forecasting.base import ForecastingHorizon
 
 from sktime_alm import ALMElmanForecaster
+from tests.conftest import DESCENT
 from tests.test_forecaster import FAST, Y2, X, Y, make_data
 
 pytestmark = pytest.mark.filterwarnings("ignore:Time steps are missing in y:UserWarning")
 
-SKIP = {"hidden_size": 3, "alpha": 0.05, "skip_alpha": 0.5, "max_iter": 4, "random_state": 0}
+SKIP = {
+    "hidden_size": 3,
+    "alpha": 0.05,
+    "skip_alpha": 0.5,
+    "max_iter": 4,
+    "random_state": 0,
+    "solver_options": DESCENT,
+}
 HOLES = [0, 5, 6, 20, 33]
 
 

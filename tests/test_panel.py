@@ -11,11 +11,18 @@ from sktime.split import ExpandingWindowSplitter
 
 from sktime_alm import ALMElmanForecaster, mean_of_others
 from sktime_alm.solver import train
-from tests.conftest import named
+from tests.conftest import DESCENT, named
 from tests.test_forecaster import make_data
 from tests.test_penalties import threshold_autoregression
 
-SMALL = {"hidden_size": 3, "alpha": 0.05, "skip_alpha": 0.5, "max_iter": 4, "random_state": 0}
+SMALL = {
+    "hidden_size": 3,
+    "alpha": 0.05,
+    "skip_alpha": 0.5,
+    "max_iter": 4,
+    "random_state": 0,
+    "solver_options": DESCENT,
+}
 NAMES = ["series", "time"]
 
 
@@ -191,6 +198,7 @@ def test_a_second_panel_trains_the_network_on():
     rows = [standardised_rows(second.loc[key], None, 1) for key in ("s0", "s1", "s2")]
     inputs, targets = (np.vstack(part) for part in zip(*rows, strict=True))
     options = {**SMALL, "linear_skip": True, "max_recurrence": 0.98, "initial": network}
+    options |= options.pop("solver_options")
     # rows of prior against the mean over 117 rows, with 3 units, one input and one column
     options |= {"alpha": 3 * SMALL["alpha"] / 117, "skip_alpha": SMALL["skip_alpha"] / 117}
     expected = train(inputs, targets, starts=[0, 39, 78], **options)

@@ -14,13 +14,18 @@ from sktime.split import ExpandingWindowSplitter
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.penalties import SKIP_ORIGINS, SKIP_PENALTIES
 from sktime_alm.solver import ALMSettings, train
-from tests.conftest import named
+from tests.conftest import DESCENT, named
 from tests.test_forecaster import Y2, X, Y
 
 # of sktime's own compositions: the default of a setting will change
 pytestmark = pytest.mark.filterwarnings("ignore:(?s).*remember_data:FutureWarning")
 
-QUICK = {"hidden_size": 3, "max_iter": 10, "random_state": 0}
+QUICK = {
+    "hidden_size": 3,
+    "max_iter": 10,
+    "random_state": 0,
+    "solver_options": DESCENT,
+}
 N_SKIP = len(SKIP_PENALTIES)
 
 

@@ -28,7 +28,7 @@ from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import gradient_of, iterate_at, metric, metric_at
 from sktime_alm.solver.safeguarded import descend, relax
 from sktime_alm.solver.secants import LimitedMemory
-from tests.conftest import ACTIVATION_NAMES, cases, make_case
+from tests.conftest import ACTIVATION_NAMES, DESCENT, cases, make_case
 
 
 def make_problem(activation="elu", T=60, n=3, m=2, alpha=0.5, starts=(0,), seed=0):
@@ -155,15 +155,24 @@ def test_a_kkt_point_is_a_fixed_point():
 def test_relaxation_leaves_a_kkt_point_and_is_kept_only_if_it_pays():
     problem, initial = make_problem("relu", alpha=0.01)
     plain = SafeguardedSettings(n_relaxations=0, max_iter=1_000)
-    relaxed = SafeguardedSettings(n_relaxations=15, patience=None, max_iter=1_000)
+    relaxed = SafeguardedSettings(n_relaxations=5, patience=None, max_iter=1_000)
     without, with_relaxations = (solve(problem, initial, s) for s in (plain, relaxed))
     assert with_relaxations.objective < without.objective
     frame = with_relaxations.history.to_frame()
-    assert (frame["phase"] == "relax").sum() == 15
+    assert (frame["phase"] == "relax").sum() == 5
     iterate = iterate_at(problem, without.parameters.hidden_layer)
     hidden_layer, n_sweeps = relax(problem, iterate.trial, 1)
     assert n_sweeps >= 1
     assert np.abs(hidden_layer - iterate.trial.hidden_layer).max() > 1e-3
+
+
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+def test_a_descent_without_a_finish_ends_where_another_gains_nothing(activation):
+    problem, initial = make_problem(activation)
+    first = solve(problem, initial, SafeguardedSettings(**DESCENT))
+    again = solve(problem, first.parameters, SafeguardedSettings(**DESCENT))
+    assert again.n_iter <= 3 and again.status in (Status.AT_REST, Status.CONVERGED)
+    assert again.objective >= (1.0 - 1e-5) * first.objective
 
 
 def test_it_is_deterministic():

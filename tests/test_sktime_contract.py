@@ -5,8 +5,14 @@ import pytest
 from sktime.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from sktime_alm import ALMElmanForecaster
+from tests.conftest import DESCENT
 
-QUICK = {"hidden_size": 2, "max_iter": 2, "random_state": 0}
+QUICK = {
+    "hidden_size": 2,
+    "max_iter": 2,
+    "random_state": 0,
+    "solver_options": DESCENT,
+}
 MORE = [
     ALMElmanForecaster(),
     ALMElmanForecaster(alpha=np.inf, lags=0, window_means=(1, 2), exog_lags=None),

@@ -171,7 +171,7 @@ class Expectile:
 def test_a_loss_of_ones_own_is_an_object():
     y, X = make_variances(300)
     found, mean = (
-        ALMElmanForecaster(loss=loss, exog_lags=1, alpha=1.0, random_state=0).fit(y, X)
+        ALMElmanForecaster(loss=loss, exog_lags=1, alpha=1.0, max_iter=5, random_state=0).fit(y, X)
         for loss in (Expectile(), "squared")
     )
     fitted, of_mean = (f.predict(fh=np.arange(-290, 1)) for f in (found, mean))

@@ -105,7 +105,7 @@ def test_warnings_come_once_and_not_in_each_fold():
     ids=str,
 )
 def test_solver_options_are_settings_or_a_dict_of_them(options):
-    forecaster = ALMElmanForecaster(**FAST, solver_options=options).fit(Y)
+    forecaster = ALMElmanForecaster(**{**FAST, "solver_options": options}).fit(Y)
     assert forecaster.predict(fh=[1]).notna().all(axis=None)
     assert forecaster.clone().get_params()["solver_options"] == options
 

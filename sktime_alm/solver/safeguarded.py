@@ -143,7 +143,7 @@ class _Search:
                 return Status.NO_PROGRESS
             gain = before - self.best.objective
             is_gaining = self.residual > self.settings.tolerance and (
-                gain > _AGAIN * self.best.objective or self.residual <= 0.5 * residual
+                gain > _AGAIN * self.best.objective or self.residual < 0.5 * residual
             )
         return Status.AT_REST
 

@@ -92,7 +92,7 @@ def test_every_loss_and_ensembles_go_through_blocks(loss, client):
     y, X = make_panel()
     if loss == "qlike":
         y = np.exp(y / y.groupby("series").transform("std"))
-    arguments = {"loss": loss, "n_init": 2, "alpha": 3.0}
+    arguments = {"loss": loss, "n_init": 2, "alpha": 3.0, "max_iter": 20}
     threads = pretrained(y, X, "threading", {"n_jobs": 2}, **arguments)
     workers = pretrained(y, X, "dask", **arguments)
     assert len(threads.pretrained_.pretrained.trained.networks) == 2

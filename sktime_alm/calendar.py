@@ -41,7 +41,8 @@ _HOURS = (pd.offsets.BusinessHour,)
 # frequencies that pandas does not infer
 _NOT_INFERRED = (
     *("B", "SME", "SMS", "SME-14", "SMS-14"),
-    *(f"LWOM-{day}" for day in ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")),
+    # by its class: older pandas does not know the name of the last weekday of a month
+    *(pd.offsets.LastWeekOfMonth(weekday=day) for day in range(7)),
 )
 
 

@@ -14,9 +14,10 @@ from sktime_alm.solver.network import rollout
 # what of the bias is taken off is the most that leaves no root outside of the unit circle
 # the bias depends on the weights: it is found anew, of those corrected, so many times
 _N_ROUNDS = 5
-# a recursion of several outputs and more values before is not corrected
-_MOST_ROOTS = 60
-_SHARES = np.linspace(1.0, 0.0, 21)
+# a recursion of several outputs and more values before is not corrected, nor one of a single
+# output and more than the second number
+_MOST_ROOTS, _LONGEST = 60, 1000
+_SHARES, _FINE_SHARES = np.linspace(1.0, 0.0, 21), np.linspace(1.0, 0.0, 201)
 # a reflection coefficient as near to 1 may be either side of it
 _ROUNDING = 1e-9
 
@@ -34,7 +35,8 @@ def bias_of_skip(
     Series of as many rows are simulated by the network and the readout is fitted to each: what
     their mean differs by is the bias, after Kilian (1998), "Small-sample confidence intervals for
     impulse response functions". As there, no more is returned than leaves the recursion of the
-    linear part stable, or as it was.
+    linear part stable. Of one that is not stable itself, as few rows of a growing series may make
+    it, as much is returned as does: its paths would soon be at the bounds of forecasts.
 
     Parameters
     ----------
@@ -57,19 +59,22 @@ def bias_of_skip(
     m, r = rows.targets.shape[1], network.hidden_size
     of_y = slice(r, r + layout.n_from_y(m))
     bias = np.zeros_like(network.readout)
-    if m > 1 and layout.memory * m > _MOST_ROOTS:
-        # the roots of several outputs are eigenvalues, which take long to find of a long memory
+    if layout.memory * m > (_MOST_ROOTS if m > 1 else _LONGEST):
+        # roots that are not within the circle are eigenvalues, which a long memory has too many of
         return bias
     # what a step of the recursion makes of each value before it
     from_recent = layout.map_from_recent(m)
     answers = network.readout[:, of_y] @ from_recent
-    limit = max(1.0, _radius(answers))
+    if not is_within(answers, 1.0):
+        stable = next(share for share in _FINE_SHARES if is_within(share * answers, 1.0))
+        bias[:, of_y] = (1.0 - stable) * network.readout[:, of_y]
+        return bias
     for _ in range(_N_ROUNDS):
         corrected = ElmanParameters.from_layers(network.hidden_layer, network.readout - bias)
         fits = _refitted(layout, sigma, corrected, rows, l2_readout, noise)
         bias[:, of_y] = (fits - corrected.readout)[:, :, of_y].mean(axis=0)
         change = bias[:, of_y] @ from_recent
-        bias *= next(s for s in _SHARES if s == 0.0 or is_within(answers - s * change, limit))
+        bias *= next(s for s in _SHARES if s == 0.0 or is_within(answers - s * change, 1.0))
         if not bias.any():
             # another round would be this one again
             break

@@ -456,7 +456,12 @@ def _inferred(index: pd.DatetimeIndex) -> pd.DateOffset:
             f"{message} irregular time stamps, such as {odd}. Use y.asfreq(...), a PeriodIndex, "
             f"{_NUMBER}"
         )
-    return pd.tseries.frequencies.to_offset(frequency)
+    offset = pd.tseries.frequencies.to_offset(frequency)
+    if index.tz is not None and isinstance(offset, (pd.offsets.Day, pd.offsets.Week)):
+        # a day of another zone is 24 hours of this one
+        n_days = 7 if isinstance(offset, pd.offsets.Week) else 1
+        return pd.offsets.Hour(24 * n_days * offset.n)
+    return offset
 
 
 def _named(index: pd.DatetimeIndex) -> str | None:

@@ -10,6 +10,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from sktime_alm._version import __version__
 
 _DAMAGED = (
@@ -20,6 +22,9 @@ _DAMAGED = (
     EOFError,
     IndexError,
     UnicodeDecodeError,
+    # what it is made of is not there, or no longer
+    AttributeError,
+    ImportError,
 )
 
 _LONGEST_PREFIX = 50
@@ -68,8 +73,8 @@ def read(path: Path) -> Any:
             return pickle.loads(file.read("_obj"))
     except _DAMAGED as error:
         raise ValueError(
-            f"{path} is damaged, or no file of a forecaster ({type(error).__name__}: {error}); "
-            "save it again"
+            f"{path} is damaged, of another version, or no file of a forecaster "
+            f"({type(error).__name__}: {error}); save it again"
         ) from error
 
 
@@ -82,13 +87,9 @@ def checked(state: dict[str, Any]) -> dict[str, Any]:
     """The state without its version; that of a newer one is refused."""
     state = dict(state)
     version = state.pop("__written_by", None)
-    if version is None or _numbers(version) > _numbers(__version__):
+    if version is None or Version(version) > Version(__version__):
         raise ValueError(
             f"this forecaster was saved by version {version or 'unknown'} of sktime_alm and cannot "
             f"be read by version {__version__}: update the package, or fit it again"
         )
     return state
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())

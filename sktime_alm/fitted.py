@@ -145,7 +145,7 @@ class Fitted:
             # what few rows leave unknown has Student's tails, whose exponential has no mean
             known = replace(self, errors=replace(self.errors, posterior=None))
             paths = known.paths(series, np.append(1, steps[is_later]), X).mean(axis=0)
-            values[len(rows) :][is_later] = first * paths[1:] / paths[0]
+            values[len(rows) :][is_later] = first * (paths[1:] / paths[0])
         return values
 
     def outcomes(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> list[Array]:
@@ -193,10 +193,11 @@ class Fitted:
                 values[output, n_rows:, n_rows:] = ahead
         return np.hstack(list(values))
 
-    def without_rows(self) -> Fitted:
-        """The same without what grows with the rows, but for the errors."""
-        penalties = self.penalties.without_models()
-        return replace(self, result=self.result.without_states(), penalties=penalties)
+    def without_rows(self, series: Series) -> Fitted:
+        """The same as of the present, without what grows with the rows, but for the errors."""
+        result, penalties = self.result.without_states(), self.penalties.without_models()
+        states = tuple(self._states_after_present(series))
+        return replace(self, states=states, result=result, penalties=penalties)
 
     def _forecasts(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
         """Those of :meth:`forecasts`, standardised."""

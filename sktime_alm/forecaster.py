@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sktime.datatypes import convert_to
-from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
+from sktime.forecasting.base import BaseForecaster
 
 from sktime_alm.atomic import fitted_attribute
 from sktime_alm.fitted import check_complete
@@ -204,9 +204,9 @@ class ALMElmanForecaster(NetworkHooks):
             return pd.concat(parts, names=twin._yvec.X_mi_index.names[:-1])
         check_complete(twin._history.series, "predict_residuals() without y")
         history = twin._history
-        seen = history.steps - history.steps[history.present]
-        times, asked = twin._question(ForecastingHorizon(seen, is_relative=True), None)
-        fitted = pd.DataFrame(twin._fitted.forecasts(*asked), history.times, history.y_columns)
+        rows, none = np.arange(len(history.times)), np.empty((0, history.series.X.shape[1]))
+        values = twin._fitted.forecasts(history.series, rows, rows[:0], none)
+        fitted = pd.DataFrame(values, history.times, history.y_columns)
         errors = history.frame() - fitted
         store = {"store": twin._converter_store_y, "store_behaviour": "freeze"}
         return convert_to(errors, twin._y_metadata["mtype"], **store)

@@ -117,15 +117,17 @@ class History:
         return replace(self, calendar=self.calendar.learned(self.times[-1:], ahead, is_dense=True))
 
     def shortened(self, n_rows: int) -> History:
-        """The last rows alone, a missing value of y replaced by the last one before it."""
-        first = max(len(self.times) - n_rows, self.starts[-1])
-        y = pd.DataFrame(self.y[self.starts[-1] :]).ffill().to_numpy()[first - self.starts[-1] :]
+        """The last rows up to the present, missing y replaced by the last one before it."""
+        stop = self.present + 1
+        start = max(row for row in self.starts if row < stop)
+        first = max(stop - n_rows, start)
+        y = pd.DataFrame(self.y[start:stop]).ffill().to_numpy()[first - start :]
         return replace(
             self,
-            times=self.times[first:],
-            steps=self.steps[first:] - self.steps[first],
+            times=self.times[first:stop],
+            steps=self.steps[first:stop] - self.steps[first],
             y=y,
-            X=self.X[first:],
+            X=self.X[first:stop],
             present=len(y) - 1,
             is_complete=False,
         )

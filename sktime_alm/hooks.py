@@ -206,6 +206,11 @@ class NetworkHooks(AtomicForecaster):
         if not update_params:
             return self._become(history, fitted.advanced(history.series, n_before))
         estimator = self._estimator(history)
+        if estimator.layout != fitted.model.layout:
+            raise ValueError(
+                "lags, window_means, half_lives, exog_lags, calendar_inputs and loss must be those "
+                f"of fit, {fitted.model.layout}; found {estimator.layout}"
+            )
         panel: PanelNetwork | None = getattr(self, "pretrained_", None)
         if panel is not None:
             before_rows = fitted, n_before
@@ -283,6 +288,6 @@ class NetworkHooks(AtomicForecaster):
             kept.forecasters_ = kept.forecasters_.map(NetworkHooks._without_training_rows)
         elif kept.is_fitted:
             # one row more than inputs reach back, lest the sequence seem to begin there
-            kept._history = kept._history.shortened(kept._fitted.model.layout.span + 1)
-            kept._fitted = kept._fitted.without_rows()
+            kept._fitted = self._fitted.without_rows(self._history.series)
+            kept._history = self._history.shortened(self._fitted.model.layout.span + 1)
         return kept

@@ -19,8 +19,8 @@ from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.datafits import Datafit
 from sktime_alm.solver.network import ElmanParameters, simulate
 
-# weighted means reach back so many half-lives
-_N_HALF_LIVES = 5.0
+# weighted means reach back so many half-lives, of so many rows at most
+_N_HALF_LIVES, _LONGEST_HALF_LIFE = 5.0, 10_000
 _KIND = "an integer or a sequence of integers"
 
 
@@ -316,6 +316,8 @@ def _check_half_lives(value: Any, name: str, minimum: int) -> tuple[float, ...]:
     if isinstance(value, (str, Number)) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a sequence of numbers, in rows, found {value!r}")
     numbers = tuple(check_positive(item, name) for item in value)
+    if max(numbers, default=0.0) > _LONGEST_HALF_LIFE:
+        raise ValueError(f"{name} must be at most {_LONGEST_HALF_LIFE} rows, found {value!r}")
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"{name} must not hold a number twice, found {value!r}")
     return numbers

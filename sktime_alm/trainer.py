@@ -43,8 +43,8 @@ from sktime_alm.validation import Validation
 
 Method = SafeguardedSettings | ALMSettings
 # where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more,
-# but much of it, in rows of prior a row, where they would be interpolated
-_LIGHT_SKIP_PENALTY, _HEAVY_SKIP_PENALTY = 1e-3, 10.0
+# but much of it, in rows of prior a row, where so few or fewer would be interpolated
+_LIGHT_SKIP_PENALTY, _HEAVY_SKIP_PENALTY, _TOO_FEW = 1e-3, 10.0, 8
 # a path is for comparison: its fits need not be as exact as the last one
 _PATH_ITERATIONS = 5
 # so many of them make a mean
@@ -94,15 +94,16 @@ class Trainer:
         """Replace "auto" by what forecasts best within the rows, so many steps ahead."""
         chosen, validation = Penalties(np.inf, np.nan), self._validation
         origins = make_origins(SKIP_ORIGINS, rows)
+        n_rows, n_weights = int(rows.is_observed.sum()), rows.inputs.shape[1] + 1
         if self.linear_skip and self.skip_alpha != "auto":
             chosen = chosen._replace(skip_alpha=float(self.skip_alpha))
+        elif self.linear_skip and n_rows <= min(n_weights, _TOO_FEW):
+            chosen = chosen._replace(skip_alpha=_HEAVY_SKIP_PENALTY * n_rows)
         elif self.linear_skip and origins:
             losses = validation.losses(rows, validation.steps_within(rows, origins, steps))
             chosen = choose_skip_alpha(rows, origins, self.hidden_size, losses)
         elif self.linear_skip:
-            n_rows, n_weights = int(rows.is_observed.sum()), rows.inputs.shape[1] + 1
-            few = _LIGHT_SKIP_PENALTY if n_rows > n_weights else _HEAVY_SKIP_PENALTY * n_rows
-            chosen = chosen._replace(skip_alpha=few)
+            chosen = chosen._replace(skip_alpha=_LIGHT_SKIP_PENALTY)
         if self.alpha != "auto":
             # the regressions say nothing about the errors of a network
             models = chosen.models if self.alpha == np.inf else ()

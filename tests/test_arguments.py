@@ -109,6 +109,7 @@ def series(times):
         ("days", {"half_lives": "har"}, ValueError, r"half_lives must be one of \['ladder'\]"),
         ("integers", {"window_means": "har"}, ValueError, "window_means='har' is known for days"),
         ("days", {"half_lives": [1, -2]}, ValueError, "half_lives must be above 0, found -2"),
+        ("days", {"half_lives": [1e9]}, ValueError, "half_lives must be at most 10000 rows"),
         ("days", {"half_lives": [1, np.nan]}, ValueError, "half_lives must be"),
         ("days", {"half_lives": ["week"]}, TypeError, "half_lives must be a number"),
         ("days", {"half_lives": 5}, TypeError, "half_lives must be a sequence of numbers, in rows"),

@@ -343,3 +343,11 @@ def test_business_days_are_counted_as_pandas_lists_them(frequency, first, zone):
     is_on = [calendar.holds(pd.DatetimeIndex([time])) for time in zoned(days)]
     np.testing.assert_array_equal(is_on, [frequency.is_on_offset(day) for day in days])
     assert not calendar.holds(zoned(listed[[0, 1]] + pd.to_timedelta([0, 1], unit="h")))
+
+
+@pytest.mark.parametrize("days", [1, 7])
+def test_days_of_another_zone_are_hours_of_this_one(days):
+    index = pd.date_range("2018-03-01", periods=44, freq=f"{days}D", tz="UTC")
+    index = pd.DatetimeIndex(index.tz_convert("Europe/Berlin"), freq=None)
+    found = ALMElmanForecaster(**QUICK).fit(pd.Series(VALUES[:40], index[:40])).predict(fh=[1, 4])
+    assert list(found.index) == [index[40], index[43]]

@@ -466,3 +466,23 @@ def test_without_skpro_no_other_distribution_is_given_for_the_sample(monkeypatch
     monkeypatch.setitem(sys.modules, "skpro.distributions", None)
     with pytest.raises(NotImplementedError, match="pip install skpro"):
         fitted(METHODS[0]).predict_proba(fh=[1], X=LONG_X)
+
+
+@pytest.mark.parametrize("seed", [3, 16, 21])
+def test_five_rows_with_more_weights_than_they_tell_have_intervals_around_forecasts(seed):
+    rng = np.random.default_rng(seed)
+    y, X = pd.Series(rng.normal(size=5).cumsum()), pd.DataFrame(rng.normal(size=(9, 2)))
+    forecaster = ALMElmanForecaster(exog_lags=1, random_state=0).fit(y, X[:5].add_prefix("x"))
+    fh, X = [1, 2, 3, 4], X[5:].add_prefix("x")
+    forecasts = forecaster.predict(fh=fh, X=X).to_numpy()
+    low, high = forecaster.predict_interval(fh=fh, X=X).to_numpy().T
+    assert (low < forecasts).all() and (forecasts < high).all()
+    # they are not interpolated
+    assert y.min() <= forecasts.min() and forecasts.max() <= y.max()
+
+
+def test_a_series_that_grew_has_no_interval_beyond_all_it_has_seen():
+    """A readout of few rows that is not stable would send the paths to the bounds of forecasts."""
+    y = pd.Series([3.6, 3.8, 3.7, 4.38, 6.45])
+    found = ALMElmanForecaster(random_state=0).fit(y).predict_interval(fh=[1, 2]).to_numpy()
+    assert (found[:, 0] < y.max()).all() and (found[:, 1] > y.max()).all()

@@ -112,6 +112,7 @@ ELSEWHERE = {
         "solver.contraction",
     },
     "llvmlite": {"solver.kernels"},
+    "packaging": {"files"},
     "tqdm": {"progress"},
     "sklearn": {"hooks"},
     "threadpoolctl": {"solver.execution"},

@@ -1,6 +1,7 @@
 """Pickles, small files without the training rows, and the network in PyTorch."""
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -283,5 +284,27 @@ def test_files_of_a_newer_version_and_damaged_ones_are_refused(tmp_path, monkeyp
     whole = (tmp_path / "b.zip").read_bytes()
     for damaged in (whole[: len(whole) // 2], whole[:300] + b"x" * 40 + whole[340:], b"nothing"):
         (tmp_path / "b.zip").write_bytes(damaged)
-        with pytest.raises(ValueError, match="is damaged, or no file of a forecaster"):
+        with pytest.raises(ValueError, match="is damaged, of another version, or no file"):
+            ALMElmanForecaster.load_from_path(tmp_path / "b.zip")
+
+
+def test_a_cutoff_that_went_back_is_the_one_that_is_saved():
+    """A file without rows forecasts from where the forecaster stood, not from the last row seen."""
+    y = pd.Series(np.sin(np.arange(60) / 3.0), pd.period_range("2000-01", periods=60, freq="M"))
+    forecaster = ALMElmanForecaster(**{**NETWORK, "lags": 2}).fit(y)
+    forecaster.update(y[:40], update_params=False)
+    found = load(forecaster.save())
+    assert found.cutoff.equals(forecaster.cutoff)
+    for each in (found, forecaster):
+        each.update(y[40:42], update_params=False)
+    pd.testing.assert_series_equal(found.predict(fh=[1, 5]), forecaster.predict(fh=[1, 5]))
+
+
+def test_a_file_of_things_that_are_not_there_is_refused(tmp_path):
+    forecaster = ALMElmanForecaster(**NETWORK).fit(Y[:30])
+    forecaster.save(tmp_path / "b")
+    for content in (b"csktime_alm.fitted\nNope\n.", b"csktime_alm.nowhere\nNope\n."):
+        with zipfile.ZipFile(tmp_path / "b.zip", "w") as file:
+            file.writestr("_obj", content)
+        with pytest.raises(ValueError, match="is damaged, of another version, or no file"):
             ALMElmanForecaster.load_from_path(tmp_path / "b.zip")

@@ -188,3 +188,27 @@ def test_columns_of_forecasts_keep_their_name():
     forecaster = ALMElmanForecaster(**FAST).fit(y.rename_axis(columns="asset"))
     assert forecaster.predict_quantiles(fh=[1], alpha=[0.5]).columns.names[0] == "asset"
     assert forecaster.predict_var(fh=[1]).columns.name == "asset"
+
+
+def test_residuals_do_not_depend_on_where_the_cutoff_is():
+    y = pd.Series(np.sin(np.arange(60.0) / 3.0))
+    forecaster = ALMElmanForecaster(**FAST).fit(y)
+    expected = forecaster.predict_residuals()
+    forecaster.update(y[:40], update_params=False)
+    pd.testing.assert_series_equal(forecaster.predict_residuals(), expected)
+
+
+def test_inputs_that_changed_since_fit_are_refused_by_an_update():
+    y = pd.Series(np.sin(np.arange(60.0) / 3.0))
+    forecaster = ALMElmanForecaster(**FAST).fit(y[:50])
+    forecaster.lags = 3
+    with pytest.raises(ValueError, match=r"lags.* must be those of fit"):
+        forecaster.update(y[50:])
+
+
+def test_variances_of_any_size_have_means_ahead():
+    y = pd.Series(5.0 + np.sin(np.arange(60.0) / 3.0))
+    options = {**FAST, "loss": "qlike", "alpha": np.inf, "skip_alpha": 1.0}
+    expected = ALMElmanForecaster(**options).fit(y).predict(fh=[1, 3])
+    found = ALMElmanForecaster(**options).fit(1e160 * y).predict(fh=[1, 3])
+    np.testing.assert_allclose(found / 1e160, expected, rtol=1e-6)

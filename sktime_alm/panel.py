@@ -69,7 +69,9 @@ def histories(
 ) -> Iterator[History]:
     """The series of a panel, each with its X, the columns of X in the same order in all."""
     levels = list(range(y.index.nlevels - 1))
-    for key, series in y.groupby(level=levels, sort=False):
+    # pandas 2.2 warns of a list of one
+    by = levels if len(levels) > 1 else levels[0]
+    for key, series in y.groupby(level=by, sort=False):
         names = key if isinstance(key, tuple) else (key,)
         of_series = None if X is None else X.xs(names, level=levels)
         try:

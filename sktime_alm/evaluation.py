@@ -488,8 +488,9 @@ def _aligned(**series: ArrayLike) -> list[Array]:
 def _reordered(values: pd.Series | pd.DataFrame, index: pd.Index, name: str) -> Any:
     if values.index.equals(index):
         return values
-    known = values.index.isin(index)
-    if not (index.is_unique and len(values) == len(index) and index.isin(values.index).all()):
+    # by their objects: labels of another kind are none of these
+    known = values.index.astype(object).isin(index.astype(object))
+    if not (index.is_unique and values.index.is_unique and known.sum() == len(known) == len(index)):
         raise ValueError(
             f"{name} must have the same {len(index)} labels as the series before, once each, "
             f"found {len(values)} labels, {known.sum()} of them the same"

@@ -147,7 +147,9 @@ class ALMElmanForecaster(NetworkHooks):
     alpha_ = fitted_attribute(lambda fitted: fitted.penalties.alpha)
     skip_alpha_ = fitted_attribute(lambda fitted: fitted.penalties.skip_alpha)
     alpha_path_ = fitted_attribute(
-        lambda fitted: pd.DataFrame(list(fitted.penalties.path), columns=Candidate._fields)
+        lambda fitted: pd.DataFrame(
+            list(fitted.penalties.path), columns=Candidate._fields, dtype=float
+        )
     )
     seed_spread_ = fitted_attribute(lambda fitted: fitted.seed_spread)
 

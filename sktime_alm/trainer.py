@@ -44,7 +44,7 @@ from sktime_alm.validation import Validation
 Method = SafeguardedSettings | ALMSettings
 # where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more,
 # but much of it, in rows of prior a row, where so few or fewer would be interpolated
-_LIGHT_SKIP_PENALTY, _HEAVY_SKIP_PENALTY, _TOO_FEW = 1e-3, 10.0, 8
+_LIGHT_SKIP_PENALTY, _HEAVY_SKIP_PENALTY, _TOO_FEW = 1e-3, 10.0, 5
 # a path is for comparison: its fits need not be as exact as the last one
 _PATH_ITERATIONS = 5
 # so many of them make a mean

@@ -1,6 +1,7 @@
 """Panels: series one by one, in worker processes, and one network for all of them."""
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from tests.conftest import DESCENT, named
 from tests.test_forecaster import make_data
 from tests.test_penalties import threshold_autoregression
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "hidden_size": 3,
     "alpha": 0.05,
     "skip_alpha": 0.5,

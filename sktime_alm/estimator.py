@@ -75,8 +75,11 @@ class Pretrained:
         return replace(self, trained=self.trained._replace(result=result))
 
 
+@dataclass(frozen=True, eq=False)
 class Estimator(Trainer):
     """How networks are fitted to series, to panels, and anew: with their state and errors."""
+
+    interval_method: str
 
     def fit(
         self,

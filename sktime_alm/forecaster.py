@@ -204,10 +204,10 @@ class ALMElmanForecaster(NetworkHooks):
             each = twin.forecasters_["forecasters"]
             parts = {key: one.predict_residuals() for key, one in each.items()}
             return pd.concat(parts, names=twin._yvec.X_mi_index.names[:-1])
-        check_complete(twin._history.series, "predict_residuals() without y")
-        history = twin._history
-        rows, none = np.arange(len(history.times)), np.empty((0, history.series.X.shape[1]))
-        values = twin._fitted.forecasts(history.series, rows, rows[:0], none)
+        history, series = twin._history, twin._history.series
+        check_complete(series, "predict_residuals() without y")
+        rows = np.arange(len(series.y))
+        values = twin._fitted.forecasts(series, rows, rows[:0], series.X[:0])
         fitted = pd.DataFrame(values, history.times, history.y_columns)
         errors = history.frame() - fitted
         store = {"store": twin._converter_store_y, "store_behaviour": "freeze"}

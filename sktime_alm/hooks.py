@@ -64,7 +64,7 @@ class NetworkHooks(AtomicForecaster):
         estimator = self._estimator(history)
         history = history.seen_by(estimator.layout)
         if panel is not None:
-            panel.check_layout(estimator.layout)
+            estimator.layout.check_unchanged(panel.pretrained.layout, "pretrain")
         self._tell(history.gaps())
         self._tell(history.zeros() if estimator.loss.is_log else None)
         if X is not None and self.exog_lags is None and not estimator.loss.is_log:
@@ -106,7 +106,7 @@ class NetworkHooks(AtomicForecaster):
         panel = list(histories(y, X, X_columns, before.calendar if before else None))
         estimator = self._estimator(panel[0])
         if before is not None:
-            before.check_layout(estimator.layout)
+            estimator.layout.check_unchanged(before.pretrained.layout, "pretrain")
         panel = [history.seen_by(estimator.layout) for history in panel]
         for history in panel if estimator.loss.is_log else ():
             self._tell(history.zeros())
@@ -206,11 +206,7 @@ class NetworkHooks(AtomicForecaster):
         if not update_params:
             return self._become(history, fitted.advanced(history.series, n_before))
         estimator = self._estimator(history)
-        if estimator.layout != fitted.model.layout:
-            raise ValueError(
-                "lags, window_means, half_lives, exog_lags, calendar_inputs and loss must be those "
-                f"of fit, {fitted.model.layout}; found {estimator.layout}"
-            )
+        estimator.layout.check_unchanged(fitted.model.layout, "fit")
         panel: PanelNetwork | None = getattr(self, "pretrained_", None)
         if panel is not None:
             before_rows = fitted, n_before

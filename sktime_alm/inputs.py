@@ -132,6 +132,14 @@ class InputLayout:
             )
         return layout
 
+    def check_unchanged(self, before: InputLayout, caller: str) -> None:
+        """Refuse arguments that have changed since networks were trained by ``caller``."""
+        if self != before:
+            raise ValueError(
+                "loss, calendar_inputs, half_lives, lags, window_means and exog_lags must be those "
+                f"of {caller}, {before}; found {self}"
+            )
+
     @property
     def memory(self) -> int:
         """Number of last values of y that the inputs of a time depend on."""

@@ -12,7 +12,6 @@ from sktime_alm.calendar import Calendar
 from sktime_alm.estimator import Pretrained
 from sktime_alm.frames import check_columns, listed
 from sktime_alm.history import History
-from sktime_alm.inputs import InputLayout
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +53,6 @@ class PanelNetwork:
         if X is not None:
             check_columns(X.columns, self.X_columns, "X", "pretrain")
         return self.X_columns
-
-    def check_layout(self, layout: InputLayout) -> None:
-        """Refuse arguments that have changed since."""
-        if layout != self.pretrained.layout:
-            raise ValueError(
-                "lags, window_means and exog_lags must be those of pretrain, "
-                f"{self.pretrained.layout}; found {layout}"
-            )
 
 
 def histories(

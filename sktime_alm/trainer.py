@@ -73,7 +73,6 @@ class Trainer:
     alpha: float | str
     skip_alpha: float | str
     n_init: int
-    interval_method: str
     random_state: Any
     n_jobs: int | None
     settings: Method
@@ -197,8 +196,8 @@ class Trainer:
             drawn_too = replace(self._judged, n_init=self.n_init - 1)
             starts = [(self._judged, penalties.start), (drawn_too, None)][: self.n_init]
         results = []
-        for estimator, start in starts:
-            results.append(estimator._solve(rows, alpha, skip_alpha, progress.training, start))
+        for trainer, start in starts:
+            results.append(trainer._solve(rows, alpha, skip_alpha, progress.training, start))
             if results[-1].status is Status.INTERRUPTED:
                 break
         kept = self._drawn(results)

@@ -1,7 +1,7 @@
 """Random problems and points, seeded, shared by the solver's tests."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -27,6 +27,23 @@ settings.load_profile("repository")
 
 # options of the solver for what tests something else: a descent alone, without its finish
 DESCENT = {"polish": False, "active_set": False, "n_relaxations": 0}
+# small forecasters, with given penalties
+QUICK: dict[str, Any] = {
+    "alpha": 1.0,
+    "skip_alpha": 0.1,
+    "hidden_size": 2,
+    "max_iter": 2,
+    "random_state": 0,
+    "solver_options": DESCENT,
+}
+NETWORK: dict[str, Any] = {
+    "hidden_size": 3,
+    "alpha": 0.05,
+    "skip_alpha": 0.5,
+    "max_iter": 4,
+    "random_state": 0,
+    "solver_options": DESCENT,
+}
 
 ACTIVATION_NAMES = ("relu", "leaky_relu", "elu")
 

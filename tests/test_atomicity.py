@@ -13,16 +13,8 @@ from sktime.split import ExpandingWindowSplitter
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.panel import PanelNetwork
-from tests.conftest import DESCENT
+from tests.conftest import QUICK
 
-QUICK = {
-    "alpha": 1.0,
-    "skip_alpha": 0.1,
-    "hidden_size": 2,
-    "max_iter": 2,
-    "random_state": 0,
-    "solver_options": DESCENT,
-}
 MONTHS = pd.period_range("2000-01", periods=60, freq="M")
 Y = pd.Series(np.random.default_rng(0).normal(size=60), MONTHS, name="y")
 X = pd.DataFrame({"x": np.random.default_rng(1).normal(size=60)}, MONTHS)

@@ -12,16 +12,8 @@ from pandas.tseries.holiday import USFederalHolidayCalendar
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.calendar import Calendar
-from tests.conftest import DESCENT
+from tests.conftest import QUICK
 
-QUICK = {
-    "alpha": 1.0,
-    "skip_alpha": 0.1,
-    "hidden_size": 2,
-    "max_iter": 2,
-    "random_state": 0,
-    "solver_options": DESCENT,
-}
 TRADING = pd.offsets.CustomBusinessDay(calendar=USFederalHolidayCalendar())
 INFERRED = [
     "D", "B", "W-WED", "ME", "MS", "QE-FEB", "QS", "YE", "YS-APR", "BME", "BQS", "h", "15min",

@@ -10,19 +10,11 @@ import pytest
 from sktime.forecasting.base import ForecastingHorizon
 
 from sktime_alm import ALMElmanForecaster
-from tests.conftest import DESCENT
+from tests.conftest import NETWORK
 from tests.test_forecaster import FAST, Y2, X, Y, make_data
 
 pytestmark = pytest.mark.filterwarnings("ignore:Time steps are missing in y:UserWarning")
 
-SKIP = {
-    "hidden_size": 3,
-    "alpha": 0.05,
-    "skip_alpha": 0.5,
-    "max_iter": 4,
-    "random_state": 0,
-    "solver_options": DESCENT,
-}
 HOLES = [0, 5, 6, 20, 33]
 
 
@@ -117,7 +109,7 @@ class ByHand:
         return rows
 
 
-@pytest.mark.parametrize("options", [FAST, SKIP], ids=["network", "skip"])
+@pytest.mark.parametrize("options", [FAST, NETWORK], ids=["network", "skip"])
 @pytest.mark.parametrize("columns", [slice(None), [1]], ids=["all columns", "one column"])
 def test_rows_with_missing_y_carry_no_loss_and_the_state_runs_on(columns, options):
     y = with_holes(Y2[:34], HOLES, columns)
@@ -134,12 +126,12 @@ def test_rows_with_missing_y_carry_no_loss_and_the_state_runs_on(columns, option
 
 def test_what_stood_in_a_missing_row_does_not_matter_but_which_rows_are_missing_does():
     first, second = (
-        ALMElmanForecaster(**SKIP).fit(with_holes(y, HOLES), X) for y in (Y, Y + 0.0 * Y)
+        ALMElmanForecaster(**NETWORK).fit(with_holes(y, HOLES), X) for y in (Y, Y + 0.0 * Y)
     )
     spoiled = Y.copy()
     spoiled.iloc[HOLES] = 1e9
-    third = ALMElmanForecaster(**SKIP).fit(with_holes(spoiled, HOLES), X)
-    other = ALMElmanForecaster(**SKIP).fit(with_holes(Y, [*HOLES[1:], 12]), X)
+    third = ALMElmanForecaster(**NETWORK).fit(with_holes(spoiled, HOLES), X)
+    other = ALMElmanForecaster(**NETWORK).fit(with_holes(Y, [*HOLES[1:], 12]), X)
     np.testing.assert_array_equal(first.parameters_.D, second.parameters_.D)
     np.testing.assert_array_equal(first.parameters_.D, third.parameters_.D)
     assert not np.array_equal(first.parameters_.D, other.parameters_.D)
@@ -147,7 +139,7 @@ def test_what_stood_in_a_missing_row_does_not_matter_but_which_rows_are_missing_
 
 @pytest.mark.parametrize("n_missing", [1, 3])
 def test_updates_with_missing_values_run_the_state_on(n_missing):
-    forecaster = ALMElmanForecaster(lags=2, **SKIP).fit(Y2[:30], X[:30])
+    forecaster = ALMElmanForecaster(lags=2, **NETWORK).fit(Y2[:30], X[:30])
     y = with_holes(Y2[:36], list(range(36 - n_missing, 36)), [0])
     in_pieces = pickle.loads(pickle.dumps(forecaster))
     forecaster.update(y[30:], X[30:36], update_params=False)
@@ -169,11 +161,11 @@ def test_updates_with_missing_values_run_the_state_on(n_missing):
 
 def test_an_update_trains_on_observed_rows_alone():
     y = with_holes(Y2[:36], [8, 31, 35], [0])
-    forecaster = ALMElmanForecaster(lags=2, **SKIP).fit(y[:30], X[:30])
+    forecaster = ALMElmanForecaster(lags=2, **NETWORK).fit(y[:30], X[:30])
     forecaster.update(y[30:], X[30:36], update_params=True)
     by_hand = ByHand(forecaster, y, X[:36])
     assert forecaster.objective_ == pytest.approx(
-        by_hand.objective(SKIP["alpha"], SKIP["skip_alpha"]), rel=1e-10
+        by_hand.objective(NETWORK["alpha"], NETWORK["skip_alpha"]), rel=1e-10
     )
 
 
@@ -181,7 +173,7 @@ def test_an_update_trains_on_observed_rows_alone():
 def test_intervals_use_the_errors_of_observed_rows_alone(method):
     y, exogenous = make_data(T=200)
     holes = [3, 50, *range(100, 110), 150, 170, 199]
-    options = {**SKIP, "interval_method": method}
+    options = {**NETWORK, "interval_method": method}
     forecaster = ALMElmanForecaster(**options).fit(with_holes(y, holes), exogenous)
     future = exogenous[:5].shift(200, freq="M")
     intervals = forecaster.predict_interval(fh=np.arange(-5, 6), X=future, coverage=0.9)
@@ -196,7 +188,7 @@ def test_conformal_intervals_refuse_too_few_observed_rows():
     y, exogenous = make_data(T=80)
     y = with_holes(y, list(range(50, 78)))
     with pytest.raises(ValueError, match="conformal"):
-        ALMElmanForecaster(**SKIP, interval_method="conformal").fit(y, exogenous)
+        ALMElmanForecaster(**NETWORK, interval_method="conformal").fit(y, exogenous)
 
 
 INDICES = {
@@ -225,11 +217,11 @@ def test_after_a_gap_in_time_the_series_begins_anew(kind):
     y, exogenous = gapped(index)
     first = re.escape(f"missing in y before {index[KEPT[20]]} and in 2 other places")
     with pytest.warns(UserWarning, match=first):
-        forecaster = ALMElmanForecaster(lags=2, **SKIP).fit(y, exogenous)
+        forecaster = ALMElmanForecaster(lags=2, **NETWORK).fit(y, exogenous)
     assert forecaster._history.starts == PIECES
     by_hand = ByHand(forecaster, y, exogenous, starts=PIECES)
     assert forecaster.objective_ == pytest.approx(
-        by_hand.objective(SKIP["alpha"], SKIP["skip_alpha"]), rel=1e-10
+        by_hand.objective(NETWORK["alpha"], NETWORK["skip_alpha"]), rel=1e-10
     )
     step = index[1] - index[0] if frequency is None else pd.tseries.frequencies.to_offset(frequency)
     times = [index[-1] + step]
@@ -243,7 +235,7 @@ def test_after_a_gap_in_time_the_series_begins_anew(kind):
     assert list(found.index) == times
     # fitted values, at the times that were seen
     with pytest.warns(UserWarning, match="missing in y"):
-        fitted = ALMElmanForecaster(lags=2, **SKIP).fit(y, exogenous)
+        fitted = ALMElmanForecaster(lags=2, **NETWORK).fit(y, exogenous)
     fitted = fitted.predict(ForecastingHorizon(y.index, is_relative=False))
     np.testing.assert_allclose(fitted, expected[:-3], rtol=1e-9)
 
@@ -251,7 +243,7 @@ def test_after_a_gap_in_time_the_series_begins_anew(kind):
 def test_lags_and_window_means_of_X_and_y_do_not_reach_over_a_gap():
     index = INDICES["months"][0]
     y, exogenous = gapped(index)
-    arguments = {"lags": [3], "window_means": (2,), "exog_lags": [1, 4], **SKIP}
+    arguments = {"lags": [3], "window_means": (2,), "exog_lags": [1, 4], **NETWORK}
     forecaster = ALMElmanForecaster(**arguments).fit(y, exogenous)
     before = ALMElmanForecaster(**arguments).fit(y, exogenous)
     # the rows before the last gap count for the weights alone: with these, they do not matter
@@ -266,11 +258,11 @@ def test_lags_and_window_means_of_X_and_y_do_not_reach_over_a_gap():
 
 def test_pieces_shorter_than_the_lags_are_not_trained_on():
     y = Y["y0"].drop(Y.index[[10, 12, 14, 30]])  # pieces of 10, 1, 1, 15 and 9 rows
-    forecaster = ALMElmanForecaster(lags=4, **SKIP).fit(y)
+    forecaster = ALMElmanForecaster(lags=4, **NETWORK).fit(y)
     assert forecaster.result_.last.h.shape == (6 + 11 + 5, 3)
     assert forecaster.predict(fh=[1, 2]).notna().all()
     with pytest.raises(ValueError, match="in one piece"):
-        ALMElmanForecaster(lags=20, **SKIP).fit(y)
+        ALMElmanForecaster(lags=20, **NETWORK).fit(y)
 
 
 @pytest.mark.parametrize("kind", ["months", "business days", "integers"])
@@ -279,7 +271,7 @@ def test_an_update_over_a_gap_warns_and_equals_the_states_of_one_fit(lags, n_new
     index = INDICES[kind][0]
     y, exogenous = make_data(T=60)
     y, exogenous = y.set_axis(index), exogenous.set_axis(index)
-    forecaster = ALMElmanForecaster(lags=lags, **SKIP).fit(y[:40], exogenous[:40])
+    forecaster = ALMElmanForecaster(lags=lags, **NETWORK).fit(y[:40], exogenous[:40])
     new = slice(45, 45 + n_new)
     with pytest.warns(UserWarning, match=f"missing in y before {index[45]}"):
         forecaster.update(y[new], exogenous[new], update_params=False)
@@ -301,7 +293,7 @@ def test_an_update_over_a_gap_warns_and_equals_the_states_of_one_fit(lags, n_new
 def test_updates_off_the_frequency_are_refused():
     index = INDICES["business days"][0]
     y = Y["y0"].set_axis(index[:40])
-    forecaster = ALMElmanForecaster(**SKIP).fit(y)
+    forecaster = ALMElmanForecaster(**NETWORK).fit(y)
     expected = forecaster.predict(fh=[1, 2])
     saturday = pd.Series([1.0], pd.DatetimeIndex([index[39] + pd.Timedelta(days=1)]), name="y0")
     with pytest.raises(ValueError, match=r"y must have times of the frequency of fit, B; found"):
@@ -312,10 +304,10 @@ def test_updates_off_the_frequency_are_refused():
 def test_horizons_of_every_kind_after_a_gap():
     y, exogenous = gapped(INDICES["business days"][0])
     future = exogenous[:3].set_axis(pd.bdate_range(y.index[-1], periods=4)[1:])
-    forecaster = ALMElmanForecaster(**SKIP).fit(y, exogenous, fh=[1, 3])
+    forecaster = ALMElmanForecaster(**NETWORK).fit(y, exogenous, fh=[1, 3])
     expected = forecaster.predict(X=future)
     for fh in (future.index[[0, 2]], [1, 3]):
-        found = ALMElmanForecaster(**SKIP).fit(y, exogenous, fh=fh).predict(X=future)
+        found = ALMElmanForecaster(**NETWORK).fit(y, exogenous, fh=fh).predict(X=future)
         pd.testing.assert_frame_equal(found, expected, check_freq=False)
         assert found.index.equals(future.index[[0, 2]])
     intervals = forecaster.predict_interval(X=future)
@@ -328,20 +320,20 @@ def test_horizons_of_every_kind_after_a_gap():
 
 def test_an_update_with_training_over_a_gap():
     y, exogenous = make_data(T=60)
-    forecaster = ALMElmanForecaster(lags=2, **SKIP).fit(y[:40], exogenous[:40])
+    forecaster = ALMElmanForecaster(lags=2, **NETWORK).fit(y[:40], exogenous[:40])
     with pytest.warns(UserWarning, match="begin anew there"):
         forecaster.update(y[45:], exogenous[45:], update_params=True)
     seen, rows = (pd.concat([data[:40], data[45:]]) for data in (y, exogenous))
     by_hand = ByHand(forecaster, seen, rows, starts=(0, 40))
     assert forecaster.objective_ == pytest.approx(
-        by_hand.objective(SKIP["alpha"], SKIP["skip_alpha"]), rel=1e-10
+        by_hand.objective(NETWORK["alpha"], NETWORK["skip_alpha"]), rel=1e-10
     )
 
 
 def test_missing_X_is_refused_by_name_with_a_way_out():
     with pytest.raises(ValueError, match=r"found nan in column 'x1' at 2000-06.*sktime's Imputer"):
-        ALMElmanForecaster(**SKIP).fit(Y, with_holes(X, [5], [1]))
-    forecaster = ALMElmanForecaster(**SKIP).fit(Y[:34], X[:34])
+        ALMElmanForecaster(**NETWORK).fit(Y, with_holes(X, [5], [1]))
+    forecaster = ALMElmanForecaster(**NETWORK).fit(Y[:34], X[:34])
     with pytest.raises(ValueError, match="X must be finite, found nan.*Imputer"):
         forecaster.predict(fh=[1], X=with_holes(X, [34]))
 
@@ -365,7 +357,7 @@ def test_missing_X_is_refused_by_name_with_a_way_out():
 )
 def test_y_that_is_never_observed_is_refused(y, message):
     with pytest.raises(ValueError, match=message):
-        ALMElmanForecaster(lags=2, **SKIP).fit(y)
+        ALMElmanForecaster(lags=2, **NETWORK).fit(y)
 
 
 def test_one_observed_row_is_enough_for_finite_forecasts():

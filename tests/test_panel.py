@@ -1,7 +1,6 @@
 """Panels: series one by one, in worker processes, and one network for all of them."""
 
 import pickle
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,18 +11,10 @@ from sktime.split import ExpandingWindowSplitter
 
 from sktime_alm import ALMElmanForecaster, mean_of_others
 from sktime_alm.solver import train
-from tests.conftest import DESCENT, named
+from tests.conftest import NETWORK, named
 from tests.test_forecaster import make_data
 from tests.test_penalties import threshold_autoregression
 
-SMALL: dict[str, Any] = {
-    "hidden_size": 3,
-    "alpha": 0.05,
-    "skip_alpha": 0.5,
-    "max_iter": 4,
-    "random_state": 0,
-    "solver_options": DESCENT,
-}
 NAMES = ["series", "time"]
 
 
@@ -71,8 +62,8 @@ def test_series_fitted_in_workers_equal_those_fitted_here(backend):
     y, X = make_panel()
     y = pd.concat({"a": y, "b": 2.0 * y}, names=["group", *NAMES])
     X = pd.concat({"a": X, "b": -X}, names=["group", *NAMES])
-    serial = ALMElmanForecaster(exog_lags=1, **SMALL).fit(y, X)
-    parallel = ALMElmanForecaster(exog_lags=1, **SMALL)
+    serial = ALMElmanForecaster(exog_lags=1, **NETWORK).fit(y, X)
+    parallel = ALMElmanForecaster(exog_lags=1, **NETWORK)
     parameters = {"scheduler": "threads"} if backend == "dask" else {"n_jobs": 2}
     parallel.set_config(**{"backend:parallel": backend, "backend:parallel:params": parameters}).fit(
         y, X
@@ -82,7 +73,7 @@ def test_series_fitted_in_workers_equal_those_fitted_here(backend):
         parallel.predict_interval(fh=[1]), serial.predict_interval(fh=[1])
     )
     one = y.loc["a", "s1"], X.loc["a", "s1"]
-    alone = ALMElmanForecaster(exog_lags=1, **SMALL).fit(*one).predict(fh=[1])
+    alone = ALMElmanForecaster(exog_lags=1, **NETWORK).fit(*one).predict(fh=[1])
     np.testing.assert_allclose(serial.predict(fh=[1]).loc["a", "s1"], alone)
 
 
@@ -97,7 +88,7 @@ def test_pretraining_is_training_on_the_series_laid_end_to_end(m, monkeypatch):
         return train(inputs, targets, **arguments)
 
     monkeypatch.setattr("sktime_alm.trainer.train", spy)
-    forecaster = ALMElmanForecaster(lags=2, **SMALL).pretrain(y, X)
+    forecaster = ALMElmanForecaster(lags=2, **NETWORK).pretrain(y, X)
     rows = [standardised_rows(y.loc[key], X.loc[key], 2) for key in ("s0", "s1", "s2")]
     ((inputs, targets, starts),) = calls
     for found, expected in zip((inputs, targets), zip(*rows, strict=True), strict=True):
@@ -122,7 +113,7 @@ def by_hand(p, y, X, lags, n_steps):
 
 @pytest.mark.parametrize("n_rows", [3, 6, 30])
 def test_a_new_series_is_scaled_and_run_through_the_pretrained_network(n_rows):
-    forecaster = ALMElmanForecaster(lags=2, **SMALL).pretrain(*make_panel())
+    forecaster = ALMElmanForecaster(lags=2, **NETWORK).pretrain(*make_panel())
     p = forecaster.pretrained_.pretrained.trained.networks[0]
     y, X = make_data(T=40, seed=9)
     forecaster.fit(y[:n_rows], X[:n_rows])
@@ -158,7 +149,7 @@ def bounded(expected, y):
 
 
 def test_a_series_shorter_than_the_lags():
-    forecaster = ALMElmanForecaster(lags=4, **SMALL).pretrain(*make_panel())
+    forecaster = ALMElmanForecaster(lags=4, **NETWORK).pretrain(*make_panel())
     y, X = make_data(T=12, seed=9)
     forecaster.fit(y[:2], X[:2])
     assert np.isfinite(forecaster.predict(fh=[1, 5], X=X)).all(axis=None)
@@ -173,7 +164,7 @@ def test_a_series_shorter_than_the_lags():
 def test_refits_clones_copies_and_evaluate_keep_the_pretrained_network():
     y_panel, _ = make_panel(with_X=False)
     y, _ = make_data(T=30, seed=9)
-    forecaster = ALMElmanForecaster(**SMALL).pretrain(y_panel)
+    forecaster = ALMElmanForecaster(**NETWORK).pretrain(y_panel)
     p = forecaster.pretrained_.pretrained.trained.networks[0]
     expected = forecaster.fit(y[:20]).predict(fh=[1, 2])
     clone = forecaster.clone()
@@ -190,7 +181,7 @@ def test_refits_clones_copies_and_evaluate_keep_the_pretrained_network():
 
 def test_a_second_panel_trains_the_network_on():
     first, second = nonlinear_panel(3, 40), nonlinear_panel(3, 40, first_seed=10)
-    forecaster = ALMElmanForecaster(**SMALL).pretrain(first)
+    forecaster = ALMElmanForecaster(**NETWORK).pretrain(first)
     network, penalties = (
         forecaster.pretrained_.pretrained.trained.networks[0],
         forecaster.pretrained_.pretrained.penalties,
@@ -198,10 +189,10 @@ def test_a_second_panel_trains_the_network_on():
     forecaster.pretrain(second)
     rows = [standardised_rows(second.loc[key], None, 1) for key in ("s0", "s1", "s2")]
     inputs, targets = (np.vstack(part) for part in zip(*rows, strict=True))
-    options = {**SMALL, "linear_skip": True, "max_recurrence": 0.98, "initial": network}
+    options = {**NETWORK, "linear_skip": True, "max_recurrence": 0.98, "initial": network}
     options |= options.pop("solver_options")
     # rows of prior against the mean over 117 rows, with 3 units, one input and one column
-    options |= {"alpha": 3 * SMALL["alpha"] / 117, "skip_alpha": SMALL["skip_alpha"] / 117}
+    options |= {"alpha": 3 * NETWORK["alpha"] / 117, "skip_alpha": NETWORK["skip_alpha"] / 117}
     expected = train(inputs, targets, starts=[0, 39, 78], **options)
     assert_same(
         forecaster.pretrained_.pretrained.trained.networks[0], expected.parameters, rtol=1e-5
@@ -230,7 +221,7 @@ def test_pretraining_chooses_penalties_and_starts_series_anew():
 @pytest.mark.parametrize("method", ["bootstrap", "conformal"])
 @pytest.mark.parametrize("n_rows", [4, 15, 60])
 def test_intervals_of_a_pretrained_network(n_rows, method):
-    options = {**SMALL, "interval_method": method}
+    options = {**NETWORK, "interval_method": method}
     forecaster = ALMElmanForecaster(**options).pretrain(nonlinear_panel(3, 60))
     forecaster.fit(100.0 * threshold_autoregression(n_rows, seed=5))
     intervals = forecaster.predict_interval(fh=[1], coverage=0.9).to_numpy()
@@ -252,7 +243,7 @@ def test_intervals_of_a_pretrained_network(n_rows, method):
     ids=["lags", "outputs", "no X", "other X", "lags of X"],
 )
 def test_a_series_unlike_the_panel_is_refused_by_name(arguments, y, X, message):
-    forecaster = ALMElmanForecaster(lags=2, **SMALL).pretrain(*make_panel())
+    forecaster = ALMElmanForecaster(lags=2, **NETWORK).pretrain(*make_panel())
     data, exogenous = make_data(m=y, n=X or 1)
     for name, value in arguments.items():
         setattr(forecaster, name, value)  # set_params would make it forget the panel
@@ -261,7 +252,7 @@ def test_a_series_unlike_the_panel_is_refused_by_name(arguments, y, X, message):
 
 
 def test_columns_of_X_are_taken_in_the_order_of_pretrain():
-    forecaster = ALMElmanForecaster(lags=2, **SMALL).pretrain(*make_panel())
+    forecaster = ALMElmanForecaster(lags=2, **NETWORK).pretrain(*make_panel())
     y, X = make_data(seed=4)
     expected = forecaster.fit(y[:34], X[:34]).predict(fh=[1], X=X)
     turned = X[["x1", "x0"]]
@@ -272,15 +263,15 @@ def test_columns_of_X_are_taken_in_the_order_of_pretrain():
 def test_panels_without_rows_to_train_on_are_refused():
     y, X = make_panel(lengths=(3, 4))
     with pytest.raises(ValueError, match="y must have series of more than 6 rows"):
-        ALMElmanForecaster(lags=6, **SMALL).pretrain(y, X)
+        ALMElmanForecaster(lags=6, **NETWORK).pretrain(y, X)
     y.loc["s0"] = np.nan
     with pytest.raises(ValueError, match="observed in some row.*series"):
-        ALMElmanForecaster(**SMALL).pretrain(y, X)
+        ALMElmanForecaster(**NETWORK).pretrain(y, X)
 
 
 def test_a_hierarchy_is_fitted_by_one_pretrained_network():
     panel = nonlinear_panel(3, 40)
-    forecaster = ALMElmanForecaster(**SMALL).pretrain(panel)
+    forecaster = ALMElmanForecaster(**NETWORK).pretrain(panel)
     network = forecaster.pretrained_.pretrained.trained.networks[0]
     forecaster.fit(panel)
     for single in forecaster.forecasters_.to_numpy().ravel():
@@ -373,7 +364,7 @@ def three():
     X = {key: pd.DataFrame({"x": rng.normal(size=60)}, months) for key in "abc"}
     single = {}
     for key in "abc":
-        one = ALMElmanForecaster(exog_lags=0, **SMALL).fit(y[key][:50], X[key][:50])
+        one = ALMElmanForecaster(exog_lags=0, **NETWORK).fit(y[key][:50], X[key][:50])
         single[key] = one.predict(fh=[1], X=X[key][50:])["y"].iloc[0]
     return y, X, single
 
@@ -384,7 +375,7 @@ def three():
 )
 def test_X_goes_to_the_series_of_its_key(three, of_y, of_X, ahead):
     y, X, single = three
-    forecaster = ALMElmanForecaster(exog_lags=0, **SMALL)
+    forecaster = ALMElmanForecaster(exog_lags=0, **NETWORK)
     forecaster.fit(of_keys(y, of_y, slice(50)), of_keys(X, of_X, slice(50)))
     found = forecaster.predict(fh=[1], X=of_keys(X, ahead, slice(50, 60)))["y"].droplevel(1)
     assert list(found.index) == list(of_y)
@@ -393,7 +384,7 @@ def test_X_goes_to_the_series_of_its_key(three, of_y, of_X, ahead):
 
 def test_an_update_goes_to_the_series_of_its_key(three):
     y, _, _ = three
-    forecaster = ALMElmanForecaster(**SMALL).fit(of_keys(y, "ab", slice(50)))
+    forecaster = ALMElmanForecaster(**NETWORK).fit(of_keys(y, "ab", slice(50)))
     expected = forecaster.clone().fit(of_keys(y, "ab", slice(50)))
     expected = expected.update(of_keys(y, "ab", slice(50, 55)), update_params=False)
     before = forecaster.predict(fh=[1])
@@ -408,14 +399,14 @@ def test_an_update_goes_to_the_series_of_its_key(three):
 def test_X_without_a_series_is_refused_by_name(three):
     y, X, _ = three
     with pytest.raises(ValueError, match="X must have the series of the panel.*missing b"):
-        ALMElmanForecaster(exog_lags=0, **SMALL).fit(
+        ALMElmanForecaster(exog_lags=0, **NETWORK).fit(
             of_keys(y, "ab", slice(50)), of_keys(X, "a", slice(50))
         )
 
 
 def test_residuals_of_a_panel_keep_the_names_of_its_index(three):
     y, _, _ = three
-    forecaster = ALMElmanForecaster(**SMALL).fit(of_keys(y, "ab", slice(50)))
+    forecaster = ALMElmanForecaster(**NETWORK).fit(of_keys(y, "ab", slice(50)))
     assert forecaster.predict_residuals().index.names == ["series", "time"]
     with pytest.raises(AttributeError, match="forecasters_"):
         _ = forecaster.alpha_
@@ -425,10 +416,10 @@ def test_residuals_of_a_panel_keep_the_names_of_its_index(three):
 
 def test_other_series_than_those_of_fit_can_be_pretrained_on(three):
     y, X, _ = three
-    forecaster = ALMElmanForecaster(exog_lags=0, **SMALL)
+    forecaster = ALMElmanForecaster(exog_lags=0, **NETWORK)
     forecaster.fit(of_keys(y, "ab", slice(50)), of_keys(X, "ab", slice(50)))
     forecaster.pretrain(of_keys(y, "cb", slice(50)), of_keys(X, "bc", slice(50)))
-    expected = ALMElmanForecaster(exog_lags=0, **SMALL)
+    expected = ALMElmanForecaster(exog_lags=0, **NETWORK)
     expected.pretrain(of_keys(y, "cb", slice(50)), of_keys(X, "cb", slice(50)))
     found, wanted = (f.pretrained_.pretrained.trained.networks[0] for f in (forecaster, expected))
     np.testing.assert_array_equal(found.V, wanted.V)

@@ -11,19 +11,11 @@ from sktime.base import load
 from sktime.exceptions import NotFittedError
 
 from sktime_alm import ALMElmanForecaster
-from tests.conftest import DESCENT, named
+from tests.conftest import NETWORK, named
 from tests.test_activations import Identity
 from tests.test_forecaster import Y2, X, Y, make_data
 from tests.test_panel import make_panel
 
-NETWORK = {
-    "hidden_size": 3,
-    "alpha": 0.05,
-    "skip_alpha": 0.5,
-    "max_iter": 4,
-    "random_state": 0,
-    "solver_options": DESCENT,
-}
 LAYOUTS = [
     {},
     {"lags": 0},

@@ -142,6 +142,7 @@ class _Search:
             if self._is_over or (is_slow and n_rounds >= _FEWEST_ROUNDS):
                 return Status.NO_PROGRESS
             gain = before - self.best.objective
+            # without a finish the residual stays infinite, which is not half of it
             is_gaining = self.residual > self.settings.tolerance and (
                 gain > _AGAIN * self.best.objective or self.residual < 0.5 * residual
             )

@@ -30,7 +30,7 @@ templates_path = ["_templates"]
 nitpicky = True
 # base classes of other packages, whose documentation no build can reach, and those of no user's
 nitpick_ignore_regex = [
-    ("py:class", r"(enum|sktime)\..*|sktime_alm\..*\._\w+|sktime_alm\.atomic\..*"),
+    ("py:class", r"(enum|sktime)\..*|sktime_alm\..*\._\w+|sktime_alm\.(atomic|hooks)\..*"),
     ("py:class", r"sktime_alm\.solver\.(settings\.Settings|reformulation\.TrainingProblem)"),
 ]
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime, minimize
 
-from sktime_alm.solver import ALMSettings, ElmanProblem, Regularization, solve, train
+from sktime_alm.solver import (
+    ALMSettings,
+    ElmanProblem,
+    Regularization,
+    SafeguardedSettings,
+    solve,
+    train,
+)
 from sktime_alm.solver.bcd import closed_readout
 from sktime_alm.solver.curvature import Piece, expand
 from sktime_alm.solver.datafits import QLIKE, Squared, get_datafit
@@ -182,7 +189,7 @@ def test_the_hessian_of_the_reduced_objective(datafit, activation):
 def test_training_reaches_a_certified_minimum(datafit, activation):
     problem = make_problem(datafit, activation=activation)
     start = network_of(problem)
-    result = solve(problem, start)
+    result = solve(problem, start, SafeguardedSettings(n_relaxations=1))
     assert result.certificate.is_kkt
 
     def objective(flat):

@@ -266,6 +266,7 @@ def test_sktime_compositions():
         ALMElmanForecaster(**FAST),
         ExpandingWindowSplitter(initial_window=30, step_length=5, fh=[1]),
         {"alpha": [0.1, 10.0]},
+        backend=None,
     )
     search.fit(y, X)
     assert search.best_params_["alpha"] in (0.1, 10.0)

@@ -324,8 +324,9 @@ def test_pipelines_read_no_X_that_is_not_needed(value):
 def test_grid_search_over_inputs(value):
     cv = ExpandingWindowSplitter(initial_window=28, step_length=3, fh=[1, 2])
     grid = {"exog_lags": [None, 1, [1, 2]], "window_means": [None, (1, 3)]}
+    options = {"backend": None, "error_score": "raise"}
     clean, garbage = (
-        ForecastingGridSearchCV(har(), cv, grid, error_score="raise").fit(Y[:34], exogenous)
+        ForecastingGridSearchCV(har(), cv, grid, **options).fit(Y[:34], exogenous)
         for exogenous in (X, spoiled(34, value))
     )
     assert clean.best_params_ == garbage.best_params_

@@ -33,14 +33,26 @@ def _small_samples(monkeypatch):
     monkeypatch.setattr(partitions, "SAMPLE_ROWS", N_SERIES * LENGTH // 3)
 
 
+def local_cluster(n_workers, processes):
+    return LocalCluster(
+        n_workers=n_workers,
+        threads_per_worker=1,
+        processes=processes,
+        dashboard_address=":0",
+        silence_logs=50,
+    )
+
+
 @pytest.fixture(scope="module")
 def client():
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-        ) as cluster,
-        Client(cluster) as found,
-    ):
+    """Workers in this process, which need not import all of it anew."""
+    with local_cluster(2, processes=False) as cluster, Client(cluster) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with local_cluster(2, processes=True) as cluster, Client(cluster) as found:
         yield found
 
 
@@ -92,7 +104,7 @@ def test_every_loss_and_ensembles_go_through_blocks(loss, client):
     y, X = make_panel()
     if loss == "qlike":
         y = np.exp(y / y.groupby("series").transform("std"))
-    arguments = {"loss": loss, "n_init": 2, "alpha": 3.0, "max_iter": 20}
+    arguments = {"loss": loss, "n_init": 2, "alpha": 3.0, "max_iter": 5}
     threads = pretrained(y, X, "threading", {"n_jobs": 2}, **arguments)
     workers = pretrained(y, X, "dask", **arguments)
     assert len(threads.pretrained_.pretrained.trained.networks) == 2
@@ -135,7 +147,8 @@ def as_dask(frame, n_partitions=3):
     return parts, dask_frame
 
 
-def test_a_panel_in_parquet_is_read_by_the_workers(client, tmp_path):
+@pytest.mark.slow
+def test_a_panel_in_parquet_is_read_by_the_workers(processes, tmp_path):
     y, X = make_panel()
     parts, dask_frame = as_dask(y.join(X))
     for k, part in enumerate(parts):
@@ -175,14 +188,14 @@ def test_one_X_serves_all_series_in_every_part():
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_changes_nothing(client):
+def test_a_worker_that_is_killed_changes_nothing(processes):
     y, X = make_panel()
     expected = pretrained(y, X, "threading", {"n_jobs": 2})
     killed: list[int] = []
 
     def kill_one(record):
         if not killed and record.phase == "alm" and record.n_sweeps:
-            pids = client.run(os.getpid)
+            pids = processes.run(os.getpid)
             killed.append(next(iter(pids.values())))
             os.kill(killed[0], signal.SIGKILL)
 
@@ -194,9 +207,7 @@ def test_a_worker_that_is_killed_changes_nothing(client):
 @pytest.mark.slow
 def test_a_scheduler_that_is_gone_leaves_the_best_network_so_far():
     y, X = make_panel()
-    cluster = LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-    )
+    cluster = local_cluster(1, processes=True)
     steps = []
 
     def close(record):
@@ -277,7 +288,7 @@ def test_backends_that_are_none_are_refused(backend, params, message):
 
 
 def test_series_one_by_one_on_the_same_workers(client):
-    y, _ = make_panel()
+    y = make_panel()[0].loc["s00":"s03"]
     forecaster = ALMElmanForecaster(**SMALL)
     expected = forecaster.clone().fit(y).predict(fh=[1])
     forecaster.set_config(

@@ -270,6 +270,7 @@ def test_optuna_search():
         space,
         n_evals=4,
         sampler=optuna.samplers.RandomSampler(seed=0),
+        backend=None,
     )
     search.fit(y)
     assert set(search.best_params_) == set(space)

@@ -75,7 +75,7 @@ def count_rows(monkeypatch):
 @pytest.mark.parametrize("alpha", ["auto", 0.1])
 @pytest.mark.parametrize("n_new", [1, 10])
 def test_training_on_costs_a_fraction_of_a_fresh_fit(alpha, n_new, monkeypatch):
-    T = 2000
+    T = 1000
     y = threshold_autoregression(T + n_new)
     options = {"hidden_size": 4, "alpha": alpha, "random_state": 0}
     rows = count_rows(monkeypatch)

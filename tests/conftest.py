@@ -1,13 +1,15 @@
-"""Random problems and points, seeded, shared by the solver's tests."""
+"""What tests share: random problems and points, seeded, small forecasters, and how scripts run."""
 
+import sys
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from sktime.forecasting.base import ForecastingHorizon
+from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 
 from sktime_alm.solver import train
 from sktime_alm.solver.initialization import initialize
@@ -150,6 +152,23 @@ def cases(draw):
         linear_skip=draw(st.booleans()),
         missing=draw(st.sets(st.integers(1, T - 1), max_size=3)) if T > 1 else (),
     )
+
+
+@pytest.fixture
+def run_main(monkeypatch, capsys):
+    """What a script of the examples prints with some arguments.
+
+    Within this process, which has imported already what a process of its own would import anew.
+    """
+    # some scripts change it for all forecasters
+    monkeypatch.setitem(BaseForecaster._config, "remember_data", True)
+
+    def run(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        import_module(script).main()
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture(params=ACTIVATION_NAMES)

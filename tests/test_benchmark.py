@@ -17,13 +17,6 @@ from benchmark_utils.smooth_ball import coordinates_of, place_of
 BENCHMARK = Path(__file__).parent.parent / "examples" / "benchmark"
 
 
-def run(script, *arguments):
-    command = [sys.executable, str(BENCHMARK / script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 class Watch:
     """The networks that a solver reports, up to a number of them."""
 
@@ -144,7 +137,7 @@ def test_a_problem_whose_file_is_not_there_says_so():
 
 
 @pytest.mark.slow
-def test_benchopt_runs_it_and_the_report_prints_the_table(tmp_path):
+def test_benchopt_runs_it_and_the_report_prints_the_table(tmp_path, run_main):
     pytest.importorskip("benchopt")
     results = tmp_path / "results.parquet"
     command = [sys.executable, "-m", "benchopt", "run", str(BENCHMARK)]
@@ -164,7 +157,7 @@ def test_benchopt_runs_it_and_the_report_prints_the_table(tmp_path):
     assert bounded["objective_recurrence"].max() <= BOUND * (1.0 + 1e-9)
     assert "paper" not in set(bounded["solver_name"])
 
-    printed = run("report.py", results, "--output", tmp_path)
+    printed = run_main("report", results, "--output", tmp_path)
     assert "| synthetic-10 |" in printed and "slow-ar2: compiled" in printed
     table = pd.read_csv(tmp_path / "benchmark.csv")
     assert (table["R at the end"] > 0.0).all() and table["merit objective"].notna().all()
@@ -172,12 +165,13 @@ def test_benchopt_runs_it_and_the_report_prints_the_table(tmp_path):
 
 
 @pytest.mark.slow
-def test_how_fits_end_is_written_and_goes_on_where_it_stopped(tmp_path):
-    printed = run("fits.py", "--quick", "--output", tmp_path)
+def test_how_fits_end_is_written_and_goes_on_where_it_stopped(tmp_path, run_main):
+    arguments = ["--quick", "--problems", "synthetic-10", "--output", tmp_path]
+    printed = run_main("fits", *arguments)
     table = pd.read_csv(tmp_path / "fits.csv")
-    assert len(table) == 6 and table["is_finite"].all()
+    assert len(table) == 3 and table["is_finite"].all()
     before = (tmp_path / "fits.jsonl").read_text()
-    assert run("fits.py", "--quick", "--output", tmp_path) == printed
+    assert run_main("fits", *arguments) == printed
     assert (tmp_path / "fits.jsonl").read_text() == before
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,13 +13,6 @@ from sklearn.linear_model import LinearRegression
 from sktime_alm.datasets import make_elman
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-
-
-def run(script, *arguments):
-    command = [sys.executable, str(EXAMPLES / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=EXAMPLES.parent)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def run_of(study, start, train, test, method="GD", variant="fair"):
@@ -169,19 +161,19 @@ def test_the_learning_rate_is_chosen_without_the_test_rows(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_study_of_the_paper_writes_its_tables_and_resumes(tmp_path):
+def test_the_study_of_the_paper_writes_its_tables_and_resumes(tmp_path, run_main):
     pytest.importorskip("torch")
     from reproduction.study import load, references
 
-    arguments = ["errors", "--quick", "--problems", "synthetic-10", "--output", str(tmp_path)]
-    printed = run("reproduce_paper.py", *arguments)
+    arguments = ["errors", "--quick", "--problems", "synthetic-10", "--output", tmp_path]
+    printed = run_main("reproduce_paper", *arguments)
     table = pd.read_csv(tmp_path / "table_3.csv")
     assert len(table) == 5 * (2 + 2 * 6) and (table["starts"] == 1).all()
     train, test = references(load("synthetic-10"))["zero"]
     assert f"\n| zero | {train:.3g} / {test:.3g} |" in printed
     assert (tmp_path / "figure_2.png").stat().st_size > 10_000
     before = (tmp_path / "runs.jsonl").read_text()
-    assert run("reproduce_paper.py", *arguments) == printed
+    assert run_main("reproduce_paper", *arguments) == printed
     assert (tmp_path / "runs.jsonl").read_text() == before
 
 
@@ -206,9 +198,9 @@ def test_the_page_on_the_paper_holds_the_tables_of_the_study():
 
 
 @pytest.mark.slow
-def test_checks_17_the_volatility_example_compares_with_the_random_walk(tmp_path):
+def test_checks_17_the_volatility_example_compares_with_the_random_walk(tmp_path, run_main):
     picture = tmp_path / "picture.png"
-    printed = run("sp500_volatility.py", "--months", "2", "--output", str(picture))
+    printed = run_main("sp500_volatility", "--months", "2", "--output", picture)
     rows = re.findall(r"^(\S.*?) +(\d\.\d{4}) (\d\.\d{4}) ", printed, re.MULTILINE)
     names = [name for name, _, _ in rows]
     assert names[0] == "random walk" and len(names) == 5
@@ -226,14 +218,14 @@ def test_the_notebook_is_stored_as_one_run_from_top_to_bottom_without_warnings()
 
 
 @pytest.mark.slow
-def test_the_forecasting_study_writes_its_tables_and_keeps_earlier_forecasts(tmp_path):
-    arguments = ["--quick", "--data", "threshold", "--output", str(tmp_path), "--models"]
-    printed = run("benchmark/forecasting.py", *arguments, "random walk", "HAR-X")
+def test_the_forecasting_study_writes_its_tables_and_keeps_earlier_forecasts(tmp_path, run_main):
+    arguments = ["--quick", "--data", "threshold", "--output", tmp_path, "--models"]
+    printed = run_main("forecasting", *arguments, "random walk", "HAR-X")
     assert "One step ahead, 24 forecasts" in printed and "1 to 12 steps ahead" in printed
     first = pd.read_csv(tmp_path / "forecasting_threshold.csv")
     assert len(first) == 8 and first["MSE"].gt(0.0).all()
     assert (tmp_path / "forecasting.png").stat().st_size > 10_000
-    run("benchmark/forecasting.py", *arguments, "ridge")
+    run_main("forecasting", *arguments, "ridge")
     both = pd.read_csv(tmp_path / "forecasting_threshold.csv")
     assert set(both["model"]) == {"random walk", "HAR-X", "ridge"}
     kept = both[both["model"] != "ridge"].reset_index(drop=True)

@@ -1,17 +1,11 @@
 """The study of system identification: its records, its models and its table."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from identification_data import SIMULATED, Record, load
 from identification_models import ARX, GRU, Elman, errors
-
-SCRIPT = Path(__file__).parent.parent / "examples" / "benchmark" / "system_identification.py"
 
 
 def linear_record(seed, n=300):
@@ -122,11 +116,9 @@ def test_records_are_read_from_files(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_study_writes_its_table_and_resumes(tmp_path):
-    command = [sys.executable, str(SCRIPT), "--quick", "--output", str(tmp_path)]
-    printed = [
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)
-    ]
+def test_the_study_writes_its_table_and_resumes(tmp_path, run_main):
+    arguments = ["system_identification", "--quick", "--output", tmp_path]
+    printed = [run_main(*arguments) for _ in range(2)]
     assert printed[0] == printed[1]
     table = pd.read_csv(tmp_path / "identification.csv")
     assert {"simulated tanks", "Duffing oscillator"} == set(table["benchmark"])

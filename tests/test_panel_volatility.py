@@ -1,9 +1,6 @@
 """The study of volatility on panels: its variances, and that no forecast knows the future."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,7 +23,7 @@ from volatility.data import FLOOR, Data, Panel, range_variance, weekly_variance
 from volatility.linear import past_means
 from volatility.ours import LEVELS
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "panel_volatility.py"
+QUICK_STUDY = ("panel_volatility", "--quick", "--n-jobs", "1")
 WINDOWS = (1, 4, 13)
 MODELS = installed(models(WINDOWS))
 # a network for each series takes two minutes
@@ -177,19 +174,11 @@ def test_the_variance_of_the_range_is_that_of_a_random_walk():
     assert variance.mean() == pytest.approx(sigma**2 + 0.005**2, rel=0.08)
 
 
-def run_script(tmp_path, *arguments):
-    pytest.importorskip("skfolio")
-    command = [sys.executable, str(SCRIPT), "--quick", "--n-jobs", "1"]
-    command += ["--output", str(tmp_path), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.slow
-def test_the_study_writes_its_tables_and_shows_how_far_it_is(tmp_path):
+def test_the_study_writes_its_tables_and_shows_how_far_it_is(tmp_path, run_main):
+    pytest.importorskip("skfolio")
     names = ("random walk", "HAR")
-    printed = run_script(tmp_path, "--data", "stocks", "--models", *names)
+    printed = run_main(*QUICK_STUDY, "--output", tmp_path, "--data", "stocks", "--models", *names)
     text = (tmp_path / "panel_volatility.md").read_text()
     rows = re.findall(r"^\| ([\w ]+) \| \d\.\d{4} \| (\d\.\d{3}) \|", text, re.MULTILINE)
     assert [name for name, _ in rows] == ["random walk", "HAR", BENCHMARK]
@@ -199,8 +188,9 @@ def test_the_study_writes_its_tables_and_shows_how_far_it_is(tmp_path):
 
 
 @pytest.mark.exhaustive
-def test_the_quick_study_has_all_models_on_all_data(tmp_path):
-    run_script(tmp_path)
+def test_the_quick_study_has_all_models_on_all_data(tmp_path, run_main):
+    pytest.importorskip("skfolio")
+    run_main(*QUICK_STUDY, "--output", tmp_path)
     text = (tmp_path / "panel_volatility.md").read_text()
     for name in MODELS:
         assert text.count(f"\n| {name} |") == 3

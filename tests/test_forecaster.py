@@ -456,17 +456,6 @@ def test_forecasts_that_overflow_raise_instead_of_returning_infinity():
         forecaster.predict(fh=np.arange(1, 300))
 
 
-def test_worker_processes_give_the_same_bits():
-    """Fits in two worker processes equal those in this one."""
-    cv = ExpandingWindowSplitter(initial_window=30, step_length=8, fh=[1, 2])
-    options = {"scoring": MeanSquaredError(), "return_data": True, "error_score": "raise"}
-    forecaster = ALMElmanForecaster(**FAST, n_init=2)
-    here = evaluate(forecaster, cv, Y, X, **options)
-    there = evaluate(forecaster, cv, Y, X, backend="loky", backend_params={"n_jobs": 2}, **options)
-    for one, other in zip(here["y_pred"], there["y_pred"], strict=True):
-        pd.testing.assert_frame_equal(one, other, check_exact=True)
-
-
 def test_the_safeguarded_method_ends_below_the_papers_on_volatility():
     y, X = load_sp500_volatility()
     lagged = X.shift(1).iloc[1:]

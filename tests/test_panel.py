@@ -77,6 +77,18 @@ def test_series_fitted_in_workers_equal_those_fitted_here(backend):
     np.testing.assert_allclose(serial.predict(fh=[1]).loc["a", "s1"], alone)
 
 
+# beside the one before, whose two processes are still there
+def test_evaluations_in_worker_processes_give_the_same_bits():
+    y, X = make_data()
+    cv = ExpandingWindowSplitter(initial_window=30, step_length=8, fh=[1, 2])
+    options = {"scoring": MeanSquaredError(), "return_data": True, "error_score": "raise"}
+    forecaster = ALMElmanForecaster(n_init=2, exog_lags=0, **NETWORK)
+    here = evaluate(forecaster, cv, y, X, **options)
+    there = evaluate(forecaster, cv, y, X, backend="loky", backend_params={"n_jobs": 2}, **options)
+    for one, other in zip(here["y_pred"], there["y_pred"], strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
 @pytest.mark.parametrize("m", [1, 2])
 def test_pretraining_is_training_on_the_series_laid_end_to_end(m, monkeypatch):
     y, X = make_panel(m=m)
@@ -284,7 +296,7 @@ def test_a_hierarchy_is_fitted_by_one_pretrained_network():
     ("length", "share"), [(25, 0.3), pytest.param(36, 0.9, marks=pytest.mark.slow)]
 )
 def test_a_pretrained_network_beats_one_for_each_short_series(length, share):
-    n_series = 12
+    n_series = 8
     full = nonlinear_panel(n_series, length + 12)
     panel = full.groupby("series").head(length)
     auto = {"hidden_size": 4, "random_state": 0}

@@ -22,7 +22,7 @@ settings.register_profile(
     "repository",
     deadline=None,
     derandomize=True,
-    max_examples=30,
+    max_examples=20,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("repository")

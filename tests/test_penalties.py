@@ -204,13 +204,14 @@ def test_penalties_are_chosen_within_the_window():
 @pytest.mark.parametrize("strategy", ["refit", "update", "no-update_params"])
 def test_evaluate_chooses_penalties_without_the_future(strategy):
     cv = ExpandingWindowSplitter(initial_window=32, step_length=3, fh=[1, 2])
-    changed_y, changed_X = Y.copy(), X.copy()
+    y, exogenous = Y[:37], X[:37]
+    changed_y, changed_X = y.copy(), exogenous.copy()
     changed_y[35:] = 1e3
     changed_X[35:] = -1e3
     options = {"scoring": MeanSquaredError(), "return_model": True, "error_score": "raise"}
     clean, changed = (
         evaluate(ALMElmanForecaster(**QUICK), cv, *data, strategy=strategy, **options)
-        for data in ((Y, X), (changed_y, changed_X))
+        for data in ((y, exogenous), (changed_y, changed_X))
     )
     for fold in range(2):
         paths = [found["fitted_forecaster"][fold].alpha_path_ for found in (clean, changed)]

@@ -6,7 +6,7 @@ import pytest
 
 from sktime_alm import ALMElmanForecaster
 
-N_QUICK, N_ALL = 60, 1000
+N_QUICK, N_ALL = 40, 1000
 
 
 def bounds_by_hand(y, reach=3.0):

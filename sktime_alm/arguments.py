@@ -12,7 +12,7 @@ import numpy as np
 from sktime_alm.calendar import Calendar
 from sktime_alm.inputs import InputLayout
 from sktime_alm.solver import ALMResult, ALMSettings, SafeguardedSettings, Status
-from sktime_alm.solver._validation import check_choice, check_count, check_nonnegative
+from sktime_alm.solver._validation import MOST, check_choice, check_count, check_nonnegative
 from sktime_alm.solver.activations import get_activation
 from sktime_alm.solver.multistart import n_threads
 
@@ -91,7 +91,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     ValueError, TypeError
         Naming the argument, what was found and what is needed.
     """
-    check_count(arguments["hidden_size"], "hidden_size")
+    check_count(arguments["hidden_size"], "hidden_size", maximum=MOST)
     check_count(arguments["verbose"], "verbose", minimum=0)
     check_count(arguments["n_init"], "n_init")
     check_choice(arguments["interval_method"], "interval_method", ("bootstrap", "conformal"))

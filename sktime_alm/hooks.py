@@ -29,6 +29,9 @@ from sktime_alm.solver.datafits import Datafit, get_datafit
 from sktime_alm.solver.result import Callback
 from sktime_alm.spreading import fit_blocks
 
+# steps ahead beyond which a horizon is a slip, and its rows would fill the memory
+_FURTHEST = 1_000_000
+
 
 class NetworkHooks(AtomicForecaster):
     """A forecaster's hooks; its arguments are those of ``ALMElmanForecaster``."""
@@ -263,6 +266,10 @@ class NetworkHooks(AtomicForecaster):
         # those of 0 and less are in-sample
         steps = history.steps_ahead(horizon, fh.is_relative)
         ahead = steps[steps > 0]
+        if ahead.max(initial=0) > _FURTHEST:
+            raise ValueError(
+                f"fh must end at most {_FURTHEST} steps after the cutoff, found {ahead.max()}"
+            )
         reach = self._fitted.model.layout.reach
         if len(ahead) < len(steps):
             check_complete(history.series, "an in-sample prediction")

@@ -14,7 +14,7 @@ from scipy.signal import lfilter
 
 from sktime_alm.scalers import Standardizer
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
-from sktime_alm.solver._validation import check_count, check_counts, check_positive
+from sktime_alm.solver._validation import MOST, check_count, check_counts, check_positive
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.datafits import Datafit
 from sktime_alm.solver.network import ElmanParameters, simulate
@@ -334,7 +334,7 @@ def _check_half_lives(value: Any, name: str, minimum: int) -> tuple[float, ...]:
 def _counted(value: Any, name: str, first: int) -> tuple[int, ...]:
     """Lags as they are passed: all up to an integer, or exactly those of a sequence."""
     if isinstance(value, Integral):
-        count = check_count(value, name, minimum=0)
+        count = check_count(value, name, minimum=0, maximum=MOST)
         return (0,) if count == 0 and first == 0 else tuple(range(1, count + 1))
     return check_counts(value, name, first, _KIND)
 

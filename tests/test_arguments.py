@@ -8,6 +8,7 @@ from sktime_alm import ALMElmanForecaster
 from sktime_alm.arguments import layout_of
 from sktime_alm.calendar import Calendar
 from sktime_alm.inputs import InputLayout, Term
+from tests.conftest import QUICK
 
 NONE = dict.fromkeys(["lags", "window_means", "half_lives", "exog_lags", "calendar_inputs"])
 TIMES = {
@@ -123,3 +124,16 @@ def series(times):
 def test_bad_memory_and_calendars_are_refused_by_name(times, arguments, error, message):
     with pytest.raises(error, match=message):
         ALMElmanForecaster(alpha=np.inf, **arguments).fit(series(times))
+
+
+@pytest.mark.parametrize(("name", "value"), [("lags", 10**9), ("hidden_size", 10**9)])
+def test_sizes_that_fill_the_memory_are_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be at most 20000, found 1000000000"):
+        ALMElmanForecaster(**{name: value}).fit(pd.Series(np.arange(60.0)))
+
+
+@pytest.mark.parametrize("step", [10**7, 2**62])
+def test_a_horizon_that_fills_the_memory_is_refused_by_name(step):
+    forecaster = ALMElmanForecaster(**QUICK).fit(pd.Series(np.arange(60.0)))
+    with pytest.raises(ValueError, match=f"fh must end at most 1000000 steps.*found {step}"):
+        forecaster.predict(fh=[1, step])

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -167,8 +169,6 @@ def test_a_module_imports_only_what_stands_above_it(name):
 
 @pytest.mark.parametrize("name", ORDER)
 def test_packages_are_imported_only_where_they_belong(name):
-    import sys
-
     for imported in imports_of(MODULES[name]):
         package = imported.split(".")[0]
         if package in sys.stdlib_module_names or package in EVERYWHERE | {"sktime_alm"}:
@@ -183,6 +183,13 @@ def test_packages_of_few_functions_are_imported_on_use(package):
         top_level = ast.parse(MODULES[name].read_text()).body
         imports = [node for node in top_level if isinstance(node, (ast.Import, ast.ImportFrom))]
         assert not any(ast.unparse(node).split()[1].split(".")[0] == package for node in imports)
+
+
+def test_the_solver_does_not_wait_for_what_forecasters_need():
+    code = "import sys, sktime_alm.solver; print({'sktime', 'pandas', 'torch'} & {*sys.modules})"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "set()\n"
+    assert set(sktime_alm.__all__) <= set(dir(sktime_alm))
 
 
 def test_every_module_is_on_the_map_and_nothing_else():

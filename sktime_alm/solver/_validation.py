@@ -12,12 +12,18 @@ from numpy.typing import ArrayLike
 from sktime_alm.solver._typing import Array
 
 
-def check_count(value: Any, name: str, minimum: int = 1) -> int:
-    """An integer of at least ``minimum``."""
+# units, or lags in a row: a matrix of so many rows and columns is 3 GB
+MOST = 20_000
+
+
+def check_count(value: Any, name: str, minimum: int = 1, maximum: int | None = None) -> int:
+    """An integer of at least ``minimum`` and at most ``maximum``."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, found {value!r}")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, found {value!r}")
+    if maximum is not None and value > maximum:
+        raise ValueError(f"{name} must be at most {maximum}, found {value!r}")
     return int(value)
 
 

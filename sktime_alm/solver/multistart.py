@@ -14,7 +14,7 @@ from joblib import effective_n_jobs
 
 from sktime_alm.solver import alm, safeguarded, sampled
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver._validation import check_count, check_matrix, check_nonnegative
+from sktime_alm.solver._validation import MOST, check_count, check_matrix, check_nonnegative
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.datafits import Datafit, Squared
 from sktime_alm.solver.driver import Steps, run
@@ -200,7 +200,7 @@ def train(
     if settings is not None and options:
         raise TypeError(f"pass settings or its fields, not both; found {sorted(options)}")
     method = SafeguardedSettings(**options) if settings is None else _check_settings(settings)
-    check_count(hidden_size, "hidden_size")
+    check_count(hidden_size, "hidden_size", maximum=MOST)
     check_count(n_init, "n_init")
     X, Y = check_matrix(X, "X"), check_matrix(Y, "Y", may_miss=True)
     shape = (X.shape[1], int(hidden_size), Y.shape[1])

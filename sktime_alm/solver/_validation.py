@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 
 from sktime_alm.solver._typing import Array
 
-
 # units, or lags in a row: a matrix of so many rows and columns is 3 GB
 MOST = 20_000
 

@@ -237,3 +237,13 @@ def test_what_a_loss_cannot_be():
     with pytest.raises(TypeError, match="loss must be one of"):
         get_datafit(Squared)
     assert isinstance(get_datafit("qlike"), QLIKE)
+
+
+@pytest.mark.parametrize("datafit", LOSSES[1:], ids=NAMES[1:])
+def test_where_the_search_for_the_readout_begins_is_no_part_of_the_answer(datafit):
+    problem = make_problem(datafit)
+    _, h = problem.rollout(network_of(problem))
+    expected = solve_readout(problem, h)
+    for far in (1e-2, 1.0, 1e3):
+        near = expected + far * np.random.default_rng(0).normal(size=expected.shape)
+        np.testing.assert_allclose(solve_readout(problem, h, near), expected, atol=1e-6)

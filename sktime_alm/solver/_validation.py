@@ -21,7 +21,7 @@ def check_count(value: Any, name: str, minimum: int = 1, maximum: int | None = N
         raise TypeError(f"{name} must be an integer, found {value!r}")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, found {value!r}")
-    if maximum is not None and value > maximum:
+    if maximum is not None and int(value) > maximum:
         raise ValueError(f"{name} must be at most {maximum}, found {value!r}")
     return int(value)
 

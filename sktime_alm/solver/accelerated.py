@@ -81,7 +81,7 @@ def _line_search(
     found, length, low, high = None, 1.0, 0.0, np.inf
     for _ in range(max_trials):
         frame = problem.contraction.frame(iterate.variables + length * direction)
-        trial = evaluate(problem, frame.hidden_layer)
+        trial = evaluate(problem, frame.hidden_layer, iterate.trial.readout)
         rise = np.inf if trial is None else trial.objective - iterate.objective
         following = None
         if trial is not None and rise <= _SUFFICIENT_DECREASE * length * slope and rise < 0.0:

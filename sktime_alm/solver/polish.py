@@ -64,7 +64,7 @@ def polish(
             raise _Ended
         n_steps += 1
         frame = problem.contraction.frame(coordinates(scaled))
-        trial = evaluate(problem, frame.hidden_layer)
+        trial = evaluate(problem, frame.hidden_layer, best.trial.readout)
         found = None if trial is None else differentiate(problem, frame, trial, steepest)
         if found is None:
             return _OVERFLOWN * iterate.objective, np.zeros_like(scaled)

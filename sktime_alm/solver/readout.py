@@ -19,26 +19,29 @@ from sktime_alm.solver.bcd import closed_readout, solve_positive_definite
 from sktime_alm.solver.reformulation import ElmanProblem, TrainingProblem
 
 _MAX_STEPS, _MAX_HALVINGS = 50, 40
-# a predicted fall below this share of the objective is rounding
-_ROUNDING = 1e-15
+# a predicted fall below this share of the objective is rounding, and below the second one the
+# step after it would be: close to the optimum the shares are squared from step to step
+_ROUNDING, _LAST = 1e-15, 1e-12
 # the share of the fall that a step of its length must bring
 _ENOUGH = 1e-4
 
 
-def solve_readout(problem: ElmanProblem, h: Array) -> Array:
+def solve_readout(problem: ElmanProblem, h: Array, near: Array | None = None) -> Array:
     """The best readout at these hidden states, of shape (m, r + n_skip + 1).
 
     Where several are best, or none is (a unit that separates rows, unpenalised), one that no
-    step improves.
+    step improves. Newton's method begins at ``near``, the best one at states not far from these,
+    or else at that of least squares.
     """
-    readout = closed_readout(problem, h)
-    if problem.is_squared or not np.isfinite(readout).all():
-        return readout
+    if near is None or problem.is_squared:
+        near = closed_readout(problem, h)
+    if problem.is_squared or not np.isfinite(near).all():
+        return near
     columns = problem.observed(np.hstack([h, problem.skip]))
     with np.errstate(over="ignore", invalid="ignore"):
         return newton(
             problem,
-            readout,
+            near,
             lambda readout: problem.loss(readout, h),
             lambda readout: expansion_of(problem, h, columns, readout),
         )
@@ -88,11 +91,12 @@ def newton(
         value = loss(readout) / problem.n_observed + float((readout**2 @ l2).sum())
         return value if np.isfinite(value) else np.inf
 
-    best = objective(readout)
-    if not np.isfinite(best):
-        # the targets by themselves are no overflow
-        readout = np.zeros_like(readout)
-        best = objective(readout)
+    best, nothing = objective(readout), np.zeros_like(readout)
+    of_nothing = objective(nothing)
+    if not best <= of_nothing:
+        # from far up an exponential each step is as long as the last one; the targets by
+        # themselves are near
+        readout, best = nothing, of_nothing
     for _ in range(_MAX_STEPS):
         of_losses, matrices = expansion(readout)
         gradient = of_losses / problem.n_observed + 2.0 * l2 * readout
@@ -102,7 +106,7 @@ def newton(
             break
         before = best
         readout, best = _search(objective, readout, step, best, slope)
-        if not best < before:
+        if not best < before or -slope <= _LAST * before:
             break
     return readout
 

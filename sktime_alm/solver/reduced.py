@@ -58,18 +58,21 @@ class Mark(NamedTuple):
         return cls(iterate.objective, float(np.linalg.norm(iterate.gradient)))
 
 
-def evaluate(problem: ElmanProblem | SpreadProblem, hidden_layer: Array) -> Trial | None:
+def evaluate(
+    problem: ElmanProblem | SpreadProblem, hidden_layer: Array, near: Array | None = None
+) -> Trial | None:
     """Roll out B and find its best readout; None if the network overflows.
 
-    A safe place for interrupts, which are raised here.
+    ``near`` is the readout of a hidden layer not far from B, where the search for that of a loss
+    without a closed form begins. A safe place for interrupts, which are raised here.
     """
     check_interrupt()
     if isinstance(problem, SpreadProblem):
-        return problem.evaluate(hidden_layer)
+        return problem.evaluate(hidden_layer, near)
     if not problem.is_squared:
         with np.errstate(over="ignore", invalid="ignore"):
             u, h = problem.rollout_of(hidden_layer)
-        return _evaluate_states(problem, hidden_layer, u, h)
+        return _evaluate_states(problem, hidden_layer, u, h, near)
     reg, r = problem.regularization, len(hidden_layer)
     # made here, since NumPy asks for large pages where compiled code would not
     u, h, errors = (
@@ -101,13 +104,13 @@ def evaluate(problem: ElmanProblem | SpreadProblem, hidden_layer: Array) -> Tria
 
 
 def _evaluate_states(
-    problem: ElmanProblem, hidden_layer: Array, u: Array, h: Array
+    problem: ElmanProblem, hidden_layer: Array, u: Array, h: Array, near: Array | None = None
 ) -> Trial | None:
     """The same in NumPy, from the rollout; by least squares where no readout is best."""
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite((h * h).sum()):
             return None
-    readout = solve_readout(problem, h)
+    readout = solve_readout(problem, h, near)
     parameters = ElmanParameters.from_layers(hidden_layer, readout)
     objective = problem.objective_at(Point(parameters, h, u))
     if not np.isfinite(objective):

@@ -158,14 +158,16 @@ class SpreadProblem(TrainingProblem):
         """
         return _added(self.blocks.map(_total, function, *arguments))
 
-    def evaluate(self, hidden_layer: Array) -> Trial | None:
+    def evaluate(self, hidden_layer: Array, near: Array | None = None) -> Trial | None:
         """As :func:`sktime_alm.solver.reduced.evaluate`."""
-        gram, cross, product = self.total(_readout_sums, hidden_layer)
-        if not np.isfinite(gram).all():
-            return None
-        readout = readout_of(
-            self, gram, cross, product, self.rows.skip_gram, self.rows.skip_product
-        )
+        readout = near
+        if readout is None or self.is_squared:
+            gram, cross, product = self.total(_readout_sums, hidden_layer)
+            if not np.isfinite(gram).all():
+                return None
+            readout = readout_of(
+                self, gram, cross, product, self.rows.skip_gram, self.rows.skip_product
+            )
         if not self.is_squared:
             readout = newton(
                 self,

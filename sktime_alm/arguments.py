@@ -12,7 +12,13 @@ import numpy as np
 from sktime_alm.calendar import Calendar
 from sktime_alm.inputs import InputLayout
 from sktime_alm.solver import ALMResult, ALMSettings, SafeguardedSettings, Status
-from sktime_alm.solver._validation import MOST, check_choice, check_count, check_nonnegative
+from sktime_alm.solver._validation import (
+    MOST,
+    check_callback,
+    check_choice,
+    check_count,
+    check_nonnegative,
+)
 from sktime_alm.solver.activations import get_activation
 from sktime_alm.solver.multistart import n_threads
 
@@ -105,13 +111,10 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         raise ValueError("alpha must be finite with skip_alpha=inf, found inf for both")
     get_activation(arguments["activation"])
     n_threads(arguments["n_jobs"])
-    if arguments["calendar_inputs"] not in (None, True, False):
-        raise TypeError(
-            f"calendar_inputs must be True, False or None, found {arguments['calendar_inputs']!r}"
-        )
-    callback = arguments["callback"]
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be callable, found {callback!r}")
+    calendar_inputs = arguments["calendar_inputs"]
+    if not (calendar_inputs is None or isinstance(calendar_inputs, (bool, np.bool_))):
+        raise TypeError(f"calendar_inputs must be True, False or None, found {calendar_inputs!r}")
+    check_callback(arguments["callback"])
     settings_of(arguments["solver_options"], arguments["max_iter"])
 
 

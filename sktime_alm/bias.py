@@ -114,7 +114,7 @@ def _refitted(
     (n_series, T, m), n_from_y = noise.shape, layout.n_from_y(rows.targets.shape[1])
     exogenous, state = rows.inputs[:, n_from_y:], np.zeros(network.hidden_size)
     past = carried_forward(rows.targets)[: layout.memory]
-    bounds = bounds_of(rows.targets)
+    bounds = bounds_of(rows.targets, rows.loss.is_log)
     paths = layout.simulate(network, sigma, state, past, exogenous, noise, bounds)
     y = np.concatenate([np.broadcast_to(past, (n_series, *past.shape)), paths], axis=1)
     # the series side by side, as if they were outputs of one

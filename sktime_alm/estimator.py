@@ -60,7 +60,8 @@ _MOST_ERRORS = 2000
 class Pretrained:
     """What a panel has taught: networks in the standardised units of each series.
 
-    ``prior`` is how many rows of a series their readout counts for against its own.
+    ``prior`` is how many rows of a series their readout counts for against its own, ``scales``
+    are those of y and X that half of the series exceed, for a series that does not tell its own.
     """
 
     layout: InputLayout
@@ -68,6 +69,7 @@ class Pretrained:
     penalties: Penalties
     errors: Errors
     prior: float
+    scales: tuple[Array, Array]
 
     def without_rows(self) -> Pretrained:
         """The same without what grows with the rows of the panel, but for the errors."""
@@ -168,7 +170,20 @@ class Estimator(Trainer):
         )
         ends = np.cumsum([0, *(len(piece.inputs) for piece in pieces)])
         prior = choose_prior(rows, self.sigma, ends, penalties.models)
-        return Pretrained(self.layout, trained, penalties.without_models(), errors, prior)
+        scales = self._typical_scales(panel)
+        return Pretrained(self.layout, trained, penalties.without_models(), errors, prior, scales)
+
+    def _typical_scales(self, panel: Sequence[Series]) -> tuple[Array, Array]:
+        """The medians over the series that have a scale; 1 where none has."""
+        of_y, of_X = zip(
+            *(self._scalers(series, (np.nan, np.nan)) for series in panel), strict=True
+        )
+
+        def median(scalers: Sequence[Standardizer]) -> Array:
+            scales = np.array([scaler.scale for scaler in scalers])
+            return np.nanmedian(np.where(np.isnan(scales).all(axis=0), 1.0, scales), axis=0)
+
+        return median(of_y), median(of_X)
 
     def adopt(
         self,
@@ -181,7 +196,7 @@ class Estimator(Trainer):
 
         ``previous`` is what was adopted for its first ``n_before`` rows.
         """
-        scalers, errors = self._scalers(series), pretrained.errors
+        scalers, errors = self._scalers(series, pretrained.scales), pretrained.errors
         rows, trained = self._rows(series, scalers), pretrained.trained
         if self.interval_method == "conformal":
             everywhere = np.ones(len(rows.inputs), dtype=bool)
@@ -200,9 +215,14 @@ class Estimator(Trainer):
             fitted if previous is None else fitted.carried_on(previous.advanced(series, n_before))
         )
 
-    def _scalers(self, series: Series) -> tuple[Standardizer, Standardizer]:
+    def _scalers(
+        self, series: Series, of_constant: tuple[float | Array, float | Array] = (1.0, 1.0)
+    ) -> tuple[Standardizer, Standardizer]:
         """Of y, or its logarithms, and of X."""
-        return Standardizer.fit(series.y, self.loss.is_log), Standardizer.fit(series.X)
+        return (
+            Standardizer.fit(series.y, self.loss.is_log, of_constant[0]),
+            Standardizer.fit(series.X, of_constant=of_constant[1]),
+        )
 
     def rows(self, series: Series) -> Rows:
         """What networks are trained on, standardised by the series itself."""
@@ -234,7 +254,7 @@ class Estimator(Trainer):
             y_scaler,
             X_scaler,
             trained.networks,
-            bounds_of(extent),
+            bounds_of(extent, y_scaler.is_log),
         )
         level = None
         if self.loss.is_log and rows.is_observed.any():

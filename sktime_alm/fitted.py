@@ -67,7 +67,7 @@ class Fitted:
         # not of all rows: those before may be left out of a file
         seen = np.vstack([self.extent, self.model.y_scaler.transform(series.y[n_before:])])
         extent = extent_of(seen)
-        model = replace(self.model, bounds=bounds_of(extent))
+        model = replace(self.model, bounds=bounds_of(extent, self.model.y_scaler.is_log))
         inputs, states, is_full = self._new_rows(series, n_before)
         last = tuple(of_network[-1] for of_network in states)
         forecasts = np.clip(self.model.combined(self.model.outputs(inputs, states)), *model.bounds)

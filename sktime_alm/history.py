@@ -239,8 +239,10 @@ class History:
         """The times so many steps after the present, in-sample ones first."""
         is_ahead = steps > 0
         seen = self.times[self.rows_at(steps[~is_ahead])]
-        times = seen.append(self.calendar.after(self.times[self.present], steps[is_ahead]))
-        times = (seen if not is_ahead.any() else times).rename(None)
+        times = seen
+        if is_ahead.any():
+            times = seen.append(self.calendar.after(self.times[self.present], steps[is_ahead]))
+        times = times.rename(None)
         is_regular = len(times) > 0 and bool((np.diff(steps) == 1).all())
         return self.calendar.with_frequency(times) if is_regular else times
 

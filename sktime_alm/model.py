@@ -17,6 +17,9 @@ from sktime_alm.solver.network import rollout
 # how many times the range of the training rows a forecast may lie outside of it, and the least
 # range, of standardised values: a short series says little about its own
 _REACH, _LEAST_RANGE = 3.0, 2.0
+# of logarithms less: what is far beyond their range is so much farther once they are exponentiated
+# that a few paths would make the mean and the variance of all
+_REACH_OF_LOGS = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +133,11 @@ def extent_of(y: Array) -> Array:
     return np.array([np.nanmin(y, axis=0), np.nanmax(y, axis=0)])
 
 
-def bounds_of(y: Array) -> Array:
-    """The bounds of forecasts: some times the range of y beyond its least and largest values."""
+def bounds_of(y: Array, is_log: bool) -> Array:
+    """The bounds of forecasts: some times the range of y beyond its least and largest values.
+
+    Both of logarithms if ``is_log``.
+    """
     least, largest = extent_of(y)
-    margin = _REACH * np.maximum(largest - least, _LEAST_RANGE)
+    margin = (_REACH_OF_LOGS if is_log else _REACH) * np.maximum(largest - least, _LEAST_RANGE)
     return np.array([least - margin, largest + margin])

@@ -36,7 +36,7 @@ class Posterior:
     shift : array of shape (m, k)
         What the mean of the readout differs by from that of the network.
     root : array of shape (k, k)
-        A root of (Z'Z + N)^-1.
+        The symmetric root of (Z'Z + N)^-1.
     scale : array of shape (m, m)
         A root of the covariance of the noise, E'E / nu, and of what p' degrees of freedom of the
         hidden layer leave unknown, p' / T of it in the mean over the rows.
@@ -73,8 +73,9 @@ class Posterior:
         values, vectors = np.linalg.eigh(Z.T @ Z + len(Z) * np.diag(l2_readout))
         # units that are never active leave directions that nothing is known about, nor depends on
         is_known = values > 1e-12 * values.max()
-        root = vectors[:, is_known] / np.sqrt(values[is_known])
-        found = root @ (root.T @ (Z.T @ targets))
+        # the symmetric root: eigenvectors have signs that rounding decides
+        root = vectors[:, is_known] / np.sqrt(values[is_known]) @ vectors[:, is_known].T
+        found = root @ (root @ (Z.T @ targets))
         n_degrees = len(Z) - effective_parameters(Z, l2_readout) - n_hidden
         errors = targets - Z @ found
         if n_degrees < 1.0:

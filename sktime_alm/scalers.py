@@ -12,7 +12,7 @@ from sktime_alm.solver.network import ElmanParameters
 
 @dataclass(frozen=True, eq=False)
 class Standardizer:
-    """Columns to mean 0 and standard deviation 1; a constant column is only centred.
+    """Columns to mean 0 and standard deviation 1; one of a constant may have a scale given.
 
     Attributes
     ----------
@@ -28,11 +28,16 @@ class Standardizer:
     smallest: Array | None = None
 
     @classmethod
-    def fit(cls, values: Array, is_log: bool = False) -> Standardizer:
-        """Means and standard deviations of the columns, or of their logarithms; NaN left out."""
+    def fit(
+        cls, values: Array, is_log: bool = False, of_constant: float | Array = 1.0
+    ) -> Standardizer:
+        """Means and standard deviations of the columns, or of their logarithms; NaN left out.
+
+        ``of_constant`` is the scale of columns that have none of their own.
+        """
         if is_log:
             smallest = np.nanmin(np.where(values > 0.0, values, np.nan), axis=0)
-            plain = cls.fit(_logarithms(values, smallest))
+            plain = cls.fit(_logarithms(values, smallest), of_constant=of_constant)
             return cls(plain.mean, plain.scale, smallest)
         # through the largest value, so that squares neither overflow nor vanish
         size = np.nanmax(np.abs(values), axis=0, initial=np.finfo(float).tiny)
@@ -40,7 +45,7 @@ class Standardizer:
         mean, scale = np.nanmean(relative, axis=0), np.nanstd(relative, axis=0)
         # rounding leaves a constant column a deviation of a few units in the last place
         is_constant = scale <= 1e-13
-        return cls(mean * size, np.where(is_constant, 1.0, scale * size))
+        return cls(mean * size, np.where(is_constant, of_constant, scale * size))
 
     @classmethod
     def identity(cls, n_columns: int) -> Standardizer:

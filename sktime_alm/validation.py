@@ -84,7 +84,7 @@ class Validation:
             first = first[:: max(len(first) // n_sampled, 1)]
         n_outputs = rows.targets.shape[1]
         units = Standardizer.identity(n_outputs), Standardizer.identity(0)
-        bounds = bounds_of(rows.targets)
+        bounds = bounds_of(rows.targets, rows.loss.is_log)
         model = Model(self.layout, self.sigma, *units, (network,), bounds)
         states = model.states(rows.inputs, rows.starts)
         exogenous = rows.inputs[:, self.layout.n_from_y(n_outputs) :]

@@ -343,3 +343,12 @@ def test_days_of_another_zone_are_hours_of_this_one(days):
     index = pd.DatetimeIndex(index.tz_convert("Europe/Berlin"), freq=None)
     found = ALMElmanForecaster(**QUICK).fit(pd.Series(VALUES[:40], index[:40])).predict(fh=[1, 4])
     assert list(found.index) == [index[40], index[43]]
+
+
+def test_rows_in_sample_need_no_times_ahead():
+    fridays = pd.date_range("2001-01-01", periods=40, freq="LWOM-FRI")
+    y = pd.Series(np.random.default_rng(0).normal(size=40), fridays)
+    forecaster = ALMElmanForecaster(**QUICK).fit(y)
+    pd.testing.assert_index_equal(
+        forecaster.predict(fh=[-2, -1]).index, fridays[37:39], check_names=False
+    )

@@ -239,3 +239,16 @@ def test_options_are_short_for_the_settings_of_the_default_method():
     short = train(X, Y, 3, random_state=0, **FAST)
     long = train(X, Y, 3, random_state=0, settings=SafeguardedSettings(**FAST))
     np.testing.assert_array_equal(short.parameters.W, long.parameters.W)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"callback": 1}, "callback must be callable, found 1"),
+        ({"initial": "x"}, "initial must be ElmanParameters, found str"),
+    ],
+    ids=str,
+)
+def test_what_is_no_callback_and_no_network_is_refused_by_name(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        train(X, Y, 3, **arguments)

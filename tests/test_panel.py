@@ -435,3 +435,21 @@ def test_other_series_than_those_of_fit_can_be_pretrained_on(three):
     expected.pretrain(of_keys(y, "cb", slice(50)), of_keys(X, "cb", slice(50)))
     found, wanted = (f.pretrained_.pretrained.trained.networks[0] for f in (forecaster, expected))
     np.testing.assert_array_equal(found.V, wanted.V)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+@pytest.mark.parametrize("values", [[5.3], [5.3, 5.3, 5.3]], ids=str)
+def test_a_series_that_does_not_tell_its_scale_has_that_of_the_panel(values, unit):
+    def forecasts(unit):
+        series = {
+            key: pd.DataFrame({"y": unit * (5.0 + np.random.default_rng(key).normal(size=40))})
+            for key in range(4)
+        }
+        forecaster = ALMElmanForecaster(**NETWORK).pretrain(panel_of(series))
+        forecaster.fit(pd.DataFrame({"y": unit * np.array(values)}))
+        found = [forecaster.predict(fh=[1, 2]), forecaster.predict_interval(fh=[1, 2])]
+        return np.hstack(found) / unit
+
+    found = forecasts(unit)
+    np.testing.assert_allclose(found, forecasts(1.0), rtol=1e-4)
+    assert (found[:, 2] - found[:, 1] > 1.0).all()

@@ -202,3 +202,15 @@ def test_means_far_ahead_are_of_the_size_of_the_variances_seen(n_rows, seed):
     forecaster = ALMElmanForecaster(loss="qlike", random_state=0).fit(y)
     found = forecaster.predict(fh=[2, 5, 10, 20])
     assert (found > 0.0).all() and (found < 10.0 * y.max()).all()
+
+
+@pytest.mark.parametrize("n_rows", [7, 15])
+def test_the_spread_of_few_rows_is_no_matter_of_the_largest_paths(n_rows):
+    largest = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        y = pd.Series(np.exp(rng.normal(size=n_rows)), pd.period_range("2000", periods=n_rows))
+        forecaster = ALMElmanForecaster(loss="qlike", random_state=0).fit(y)
+        deviation = forecaster.predict_var(fh=[6]).iloc[0, 0] ** 0.5
+        largest.append(max(deviation / 10.0, forecaster.predict(fh=[1, 3, 6]).max()) / y.max())
+    assert np.median(largest) < 3.0

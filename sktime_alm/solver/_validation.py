@@ -55,6 +55,12 @@ def check_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def check_callback(value: Any) -> None:
+    """None, or what can be called."""
+    if value is not None and not callable(value):
+        raise TypeError(f"callback must be callable, found {value!r}")
+
+
 def check_nonnegative(value: Any, name: str) -> float:
     """A finite number, 0 or more."""
     if check_number(value, name) < 0.0:

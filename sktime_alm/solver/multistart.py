@@ -14,7 +14,13 @@ from joblib import effective_n_jobs
 
 from sktime_alm.solver import alm, safeguarded, sampled
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver._validation import MOST, check_count, check_matrix, check_nonnegative
+from sktime_alm.solver._validation import (
+    MOST,
+    check_callback,
+    check_count,
+    check_matrix,
+    check_nonnegative,
+)
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.datafits import Datafit, Squared
 from sktime_alm.solver.driver import Steps, run
@@ -213,6 +219,9 @@ def train(
     bound = method.max_recurrence, method.recurrence_norm
     kind = starts, linear_skip, *bound, loss
     problem = ElmanProblem(X, Y, penalties, activation, *kind)
+    check_callback(callback)
+    if initial is not None:
+        problem.check_parameters(initial, "initial")
     if initial is not None and initial.hidden_size != hidden_size:
         raise ValueError(
             f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"

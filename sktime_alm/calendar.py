@@ -209,7 +209,9 @@ class Calendar:
         if self._is_daily:
             days = pd.to_timedelta(n_days, unit="D")
             return self._zoned(first.repeat(len(steps)) + days).as_unit(origin.unit)
-        grid = pd.date_range(first[0], periods=int(steps.max(initial=0)) + 1, freq=self.frequency)
+        # two at least: of one alone pandas asks for 0 times the frequency, which LWOM refuses
+        n_times = int(steps.max(initial=1)) + 1
+        grid = pd.date_range(first[0], periods=n_times, freq=self.frequency)
         return self._zoned(grid[steps]).as_unit(origin.unit)
 
     def later(self, now: Any, durations: pd.Index) -> pd.Index:

@@ -12,7 +12,7 @@ from sktime_alm.solver.network import ElmanParameters
 
 @dataclass(frozen=True, eq=False)
 class Standardizer:
-    """Columns to mean 0 and standard deviation 1; one of a constant may have a scale given.
+    """Columns to mean 0 and standard deviation 1; a constant column is only centred.
 
     Attributes
     ----------

@@ -352,3 +352,6 @@ def test_rows_in_sample_need_no_times_ahead():
     pd.testing.assert_index_equal(
         forecaster.predict(fh=[-2, -1]).index, fridays[37:39], check_names=False
     )
+    calendar = Calendar.of(fridays)
+    assert list(calendar.after(fridays[3], [0])) == [fridays[3]]
+    assert not len(calendar.after(fridays[3], []))

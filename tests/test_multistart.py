@@ -9,10 +9,13 @@ from threadpoolctl import ThreadpoolController
 
 from sktime_alm.solver import (
     ALMSettings,
+    ElmanProblem,
     IterationRecord,
+    Regularization,
     ReLU,
     SafeguardedSettings,
     Status,
+    solve,
     train,
 )
 from sktime_alm.solver.network import rollout
@@ -252,3 +255,10 @@ def test_options_are_short_for_the_settings_of_the_default_method():
 def test_what_is_no_callback_and_no_network_is_refused_by_name(arguments, message):
     with pytest.raises(TypeError, match=message):
         train(X, Y, 3, **arguments)
+
+
+def test_what_is_no_callback_is_refused_by_solve_too():
+    problem = ElmanProblem(X, Y, Regularization.scaled(1.0, X.shape[1], 3, Y.shape[1]))
+    initial = train(X, Y, 3, random_state=0, **FAST).parameters
+    with pytest.raises(TypeError, match="callback must be callable, found 1"):
+        solve(problem, initial, callback=1)

@@ -88,6 +88,7 @@ def solve(
             f"the paper's method are closed for that alone; found {problem.datafit!r}"
         )
     problem.check_parameters(initial, "initial")
+    check_callback(callback)
     with np.errstate(all="ignore"), limited():
         if not np.isfinite(problem.objective(initial)):
             raise ValueError(
@@ -222,10 +223,10 @@ def train(
     check_callback(callback)
     if initial is not None:
         problem.check_parameters(initial, "initial")
-    if initial is not None and initial.hidden_size != hidden_size:
-        raise ValueError(
-            f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
-        )
+        if initial.hidden_size != hidden_size:
+            raise ValueError(
+                f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
+            )
     seeds = seed_sequence(random_state).spawn(n_init)
     with limited(method.max_seconds):
         outcomes = _outcomes(

@@ -91,12 +91,10 @@ def newton(
         value = loss(readout) / problem.n_observed + float((readout**2 @ l2).sum())
         return value if np.isfinite(value) else np.inf
 
-    best, nothing = objective(readout), np.zeros_like(readout)
-    of_nothing = objective(nothing)
-    if not best <= of_nothing:
-        # from far up an exponential each step is as long as the last one; the targets by
-        # themselves are near
-        readout, best = nothing, of_nothing
+    best, of_targets = objective(readout), problem.loss_of_targets / problem.n_observed
+    if not best <= of_targets:
+        # from far up an exponential each step is as long as the last one: from 0 it is near
+        readout, best = np.zeros_like(readout), of_targets
     for _ in range(_MAX_STEPS):
         of_losses, matrices = expansion(readout)
         gradient = of_losses / problem.n_observed + 2.0 * l2 * readout

@@ -98,6 +98,11 @@ class TrainingProblem(ABC):
         """Root of the mean variance of the columns of Y; 1 if they are constant."""
 
     @property
+    @abstractmethod
+    def loss_of_targets(self) -> float:
+        """The sum of the losses where all outputs are 0, whatever the states."""
+
+    @property
     def n_skip(self) -> int:
         """Number of columns of D, 0 without a linear skip."""
         return self.n_inputs if self.linear_skip else 0
@@ -315,7 +320,15 @@ class ElmanProblem(TrainingProblem):
 
     def loss(self, readout: Array, h: Array) -> float:
         """The sum of the losses of the rows with targets."""
-        losses = self.datafit.value(self.Y, self.outputs(readout, h))
+        return self._loss_of(self.outputs(readout, h))
+
+    @cached_property
+    def loss_of_targets(self) -> float:
+        """The sum of the losses where all outputs are 0, whatever the states."""
+        return self._loss_of(np.zeros_like(self.Y))
+
+    def _loss_of(self, outputs: Array) -> float:
+        losses = self.datafit.value(self.Y, outputs)
         losses[self.missing] = 0.0
         return float(losses.sum())
 

@@ -150,6 +150,11 @@ class SpreadProblem(TrainingProblem):
         (deviations,) = self.total(_deviations, mean)
         return float(np.sqrt(deviations.mean() / self.n_observed)) or 1.0
 
+    @cached_property
+    def loss_of_targets(self) -> float:
+        """The sum of the losses where all outputs are 0, whatever the states."""
+        return float(self.total(_loss_of_targets)[0])
+
     def total(self, function: Callable[..., Sums], *arguments: Any) -> Sums:
         """The sum over all sequences of a function of each and the arguments.
 
@@ -292,6 +297,10 @@ def _readout_sums(problem: ElmanProblem, hidden_layer: Array) -> Sums:
     h = problem.rollout_of(hidden_layer)[1]
     observed = problem.observed(h)
     return observed.T @ observed, observed.T @ problem.skip, np.dot(observed.T, problem.Y)
+
+
+def _loss_of_targets(problem: ElmanProblem) -> Sums:
+    return (problem.loss_of_targets,)
 
 
 def _loss(problem: ElmanProblem, hidden_layer: Array, readout: Array) -> Sums:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sktime_alm.bias import bias_of_skip
 from sktime_alm.fitted import Fitted, combined_spread, last_states
-from sktime_alm.inputs import InputLayout, Rows, Series, full_rows
+from sktime_alm.inputs import InputLayout, Rows, Series, full_rows, n_seen
 from sktime_alm.intervals import (
     MAX_STEPS,
     MIN_ERRORS,
@@ -36,6 +36,7 @@ from sktime_alm.posterior import (
     with_changed_readout,
 )
 from sktime_alm.progress import Progress
+from sktime_alm.replays import Replay, errors_after, excess_after, replayed
 from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import (
     ElmanParameters,
@@ -54,6 +55,8 @@ _N_SIMULATED = 100
 _N_COUNTED = 500
 # updates keep so many errors of each number of steps ahead, the last ones
 _MOST_ERRORS = 2000
+# rows that the scale of a panel counts for where logarithms are taken
+_ROWS_OF_SCALE = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,7 @@ class Pretrained:
     errors: Errors
     prior: float
     scales: tuple[Array, Array]
+    replays: tuple[Replay, ...] = ()
 
     def without_rows(self) -> Pretrained:
         """The same without what grows with the rows of the panel, but for the errors."""
@@ -171,7 +175,9 @@ class Estimator(Trainer):
         ends = np.cumsum([0, *(len(piece.inputs) for piece in pieces)])
         prior = choose_prior(rows, self.sigma, ends, penalties.models)
         scales = self._typical_scales(panel)
-        return Pretrained(self.layout, trained, penalties.without_models(), errors, prior, scales)
+        found = Pretrained(self.layout, trained, penalties.without_models(), errors, prior, scales)
+        replays = replayed(panel, lambda piece: self._adopted(found, piece)[1], self.loss.is_log)
+        return replace(found, replays=tuple(replays))
 
     def _typical_scales(self, panel: Sequence[Series]) -> tuple[Array, Array]:
         """The medians over the series that have a scale; 1 where none has."""
@@ -196,24 +202,55 @@ class Estimator(Trainer):
 
         ``previous`` is what was adopted for its first ``n_before`` rows.
         """
-        scalers, errors = self._scalers(series, pretrained.scales), pretrained.errors
-        rows, trained = self._rows(series, scalers), pretrained.trained
-        if self.interval_method == "conformal":
-            everywhere = np.ones(len(rows.inputs), dtype=bool)
-            # the networks have seen none of these rows
-            model = Origin(~everywhere, everywhere), trained.networks[0]
-            found = self._validation.backtest(rows, [model], MAX_STEPS)
-            by_step = _by_step(*found, errors.scale)
-            # a short series makes do with the errors of the panel, one step ahead
-            errors = replace(errors, by_step=by_step or (errors.one_step,))
-        own = tuple(
-            own_readout(network, self.sigma, rows, pretrained.prior) for network in trained.networks
-        )
-        trained = trained._replace(networks=own)
+        rows, model = self._adopted(pretrained, series)
+        errors = self._errors_of_adopted(pretrained, rows, n_seen(series))
+        trained = pretrained.trained._replace(networks=model.networks)
+        scalers = model.y_scaler, model.X_scaler
         fitted = self._fitted(series, rows, trained, pretrained.penalties, errors, scalers)
         return (
             fitted if previous is None else fitted.carried_on(previous.advanced(series, n_before))
         )
+
+    def _errors_of_adopted(self, pretrained: Pretrained, rows: Rows, n_rows: int) -> Errors:
+        """Those of the panel for a series of so many rows; conformal ones of many are its own."""
+        errors = errors_after(pretrained.replays, n_rows)
+        if errors is None:
+            errors = pretrained.errors
+            errors = errors.times(excess_after(pretrained.replays, errors, n_rows))
+        if self.interval_method != "conformal":
+            return errors
+        by_step: tuple[Array, ...] = ()
+        if errors.runs is None and len(rows.inputs):
+            everywhere = np.ones(len(rows.inputs), dtype=bool)
+            # the networks have seen none of these rows
+            unseen = Origin(~everywhere, everywhere), pretrained.trained.networks[0]
+            found = self._validation.backtest(rows, [unseen], MAX_STEPS)
+            by_step = _by_step(*found, errors.scale)
+        return replace(errors, by_step=by_step or errors.of_steps())
+
+    def _adopted(self, pretrained: Pretrained, series: Series) -> tuple[Rows, Model]:
+        """The rows of a series, and the networks of a panel as its own."""
+        y_scaler, X_scaler = self._scalers(series, pretrained.scales)
+        if self.loss.is_log:
+            # logarithms have no unit: what few rows do not tell, other series do
+            weight = _ROWS_OF_SCALE / (_ROWS_OF_SCALE + n_seen(series))
+            y_scaler = y_scaler.towards(pretrained.scales[0], weight)
+        scalers = y_scaler, X_scaler
+        rows = self._rows(series, scalers)
+        networks = tuple(
+            own_readout(network, self.sigma, rows, pretrained.prior)
+            for network in pretrained.trained.networks
+        )
+        return rows, self._model(series, scalers, networks)
+
+    def _model(
+        self,
+        series: Series,
+        scalers: tuple[Standardizer, Standardizer],
+        networks: tuple[ElmanParameters, ...],
+    ) -> Model:
+        bounds = bounds_of(extent_of(scalers[0].transform(series.y)), scalers[0].is_log)
+        return Model(self.layout, self.sigma, *scalers, networks, bounds)
 
     def _scalers(
         self, series: Series, of_constant: tuple[float | Array, float | Array] = (1.0, 1.0)
@@ -240,7 +277,7 @@ class Estimator(Trainer):
         errors: Errors,
         scalers: tuple[Standardizer, Standardizer],
     ) -> Fitted:
-        y_scaler, X_scaler = scalers
+        y_scaler = scalers[0]
         spread = np.full(series.y.shape[1], np.nan)
         outputs: list[Array] = []
         if len(rows.inputs) and (self.loss.is_log or len(trained.networks) > 1):
@@ -248,14 +285,7 @@ class Estimator(Trainer):
         if len(outputs) > 1:
             spread = combined_spread(outputs)
         extent = extent_of(y_scaler.transform(series.y))
-        model = Model(
-            self.layout,
-            self.sigma,
-            y_scaler,
-            X_scaler,
-            trained.networks,
-            bounds_of(extent, y_scaler.is_log),
-        )
+        model = self._model(series, scalers, trained.networks)
         level = None
         if self.loss.is_log and rows.is_observed.any():
             seen = rows.is_observed

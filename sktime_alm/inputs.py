@@ -467,6 +467,11 @@ class Rows(NamedTuple):
         )
 
 
+def n_seen(series: Series) -> int:
+    """Number of values that the rows hold of the column of y with the fewest."""
+    return int((~np.isnan(series.y)).sum(axis=0).min())
+
+
 def full_rows(context: int, series: Series) -> tuple[IntArray, tuple[int, ...]]:
     """The rows that have all their inputs, and the first of each sequence among them."""
     sequences = [

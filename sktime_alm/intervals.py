@@ -111,6 +111,9 @@ class Errors:
         Where rows were few.
     by_step : tuple of arrays of shape (n_errors, m)
         For "conformal", the errors of each number of steps ahead, in units of their scale.
+    runs : array of shape (n, n_steps, m), optional
+        Errors one, two, ... steps ahead from the same row, in units of their scale: paths are made
+        of these, and not simulated.
     """
 
     one_step: Array
@@ -119,20 +122,33 @@ class Errors:
     is_validated: bool = False
     posterior: Posterior | None = None
     by_step: tuple[Array, ...] = ()
+    runs: Array | None = None
+
+    @classmethod
+    def of_runs(cls, errors: Array, forecasts: Array) -> Errors:
+        """From errors of shape (n, n_steps, m), and the forecasts."""
+        scale = Scale.fit(forecasts[:, 0], errors[:, 0])
+        runs = errors / scale.of(forecasts)
+        return cls(runs[:, 0], np.ones((1, errors.shape[2])), scale, runs=runs)
 
     def of_first_step(self) -> Array:
         """Those that quantiles one step ahead are made of, in units of their scale."""
         return self.by_step[0] if self.by_step else self.one_step * self.stretch[0]
 
+    def of_steps(self) -> tuple[Array, ...]:
+        """Those of each number of steps ahead that are known without a simulation."""
+        return (self.one_step,) if self.runs is None else tuple(np.swapaxes(self.runs, 0, 1))
+
+    def times(self, factor: Array) -> Errors:
+        """Errors so many times as large, for each output, but for the posterior."""
+        by_step = tuple(of_step * factor for of_step in self.by_step)
+        runs = None if self.runs is None else self.runs * factor
+        return replace(self, one_step=self.one_step * factor, by_step=by_step, runs=runs)
+
     def in_units(self, before: Standardizer, after: Standardizer) -> Errors:
         """The same of forecasts in other standardised units, but for the posterior."""
-        factor = before.scale / after.scale
-        return replace(
-            self,
-            one_step=self.one_step * factor,
-            scale=self.scale.in_units(before, after),
-            by_step=tuple(of_step * factor for of_step in self.by_step),
-        )
+        scale = self.scale.in_units(before, after)
+        return replace(self.times(before.scale / after.scale), scale=scale)
 
 
 def draw_noise(errors: Array, n_steps: int, seed: int, n_paths: int = N_PATHS) -> Array:
@@ -286,15 +302,15 @@ def as_independent(errors: Array, step: int) -> Array:
 
 
 def spread(model: Model, errors: Errors, found: Situation, seed: int) -> Array:
-    """Simulated paths from a situation on, of shape (N_PATHS, n_steps, m)."""
+    """Paths from a situation on, simulated or of runs of errors: (N_PATHS, n_steps, m)."""
     n_steps, posterior = len(found.exogenous), errors.posterior
+    if errors.runs is not None:
+        return _around_forecasts(model, errors, found, errors.runs)
     n_drawn = 0 if posterior is None else round(posterior.share * N_PATHS)
     pieces = []
     if posterior is not None and n_drawn:
         changes, noise = posterior.draw(n_steps, seed, n_drawn)
-        # what few rows do not rule out reaches further than a forecast should
-        further = _FURTHER * np.diff(model.bounds, axis=0) * [[-1.0], [1.0]]
-        wider = replace(model, bounds=model.bounds + further)
+        wider = replace(model, bounds=_further(model))
         pieces.append(wider.paths(found.states, found.past, found.exogenous, noise, changes))
     if n_drawn < N_PATHS:
         noise = draw_noise(errors.one_step, n_steps, seed, N_PATHS - n_drawn)
@@ -305,6 +321,20 @@ def spread(model: Model, errors: Errors, found: Situation, seed: int) -> Array:
         paths = model.paths(found.states, found.past, found.exogenous, noise)
         pieces.append(stretched(paths, errors.stretch))
     return np.concatenate(pieces)
+
+
+def _around_forecasts(model: Model, errors: Errors, found: Situation, runs: Array) -> Array:
+    """Forecasts with runs of errors, each as often; the last step stands for all further ones."""
+    forecasts = model.forecast(found.states, found.past, found.exogenous)
+    steps = np.minimum(np.arange(len(forecasts)), runs.shape[1] - 1)
+    drawn = runs[np.arange(N_PATHS) * len(runs) // N_PATHS][:, steps]
+    paths = forecasts + errors.scale.of(forecasts) * drawn
+    return np.clip(paths, *_further(model)) if model.y_scaler.is_log else paths
+
+
+def _further(model: Model) -> Array:
+    """Bounds of paths: what few rows do not rule out reaches further than a forecast should."""
+    return model.bounds + _FURTHER * np.diff(model.bounds, axis=0) * [[-1.0], [1.0]]
 
 
 def stretched(paths: Array, factors: Array) -> Array:

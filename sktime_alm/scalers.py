@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,6 +51,11 @@ class Standardizer:
     def identity(cls, n_columns: int) -> Standardizer:
         """Leaves values as they are."""
         return cls(np.zeros(n_columns), np.ones(n_columns))
+
+    def towards(self, scale: Array, weight: float) -> Standardizer:
+        """With variances that are means of its own and of other ones, these of a weight."""
+        variance = (1.0 - weight) * self.scale**2 + weight * scale**2
+        return replace(self, scale=np.sqrt(variance))
 
     @property
     def is_log(self) -> bool:

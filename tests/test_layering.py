@@ -63,6 +63,7 @@ ORDER = [
     "validation",
     "pooling",
     "fitted",
+    "replays",
     "progress",
     "trainer",
     "estimator",

@@ -1,9 +1,12 @@
 """Coverage of the intervals of short series, with default arguments: what of 100 values lie inside.
 
     python examples/benchmark/short_series.py --series 300 --rows 6 8 12 20
+    python examples/benchmark/short_series.py --series 300 --rows 1 2 3 6 10 20 --panel 30
 
 White noise, autoregressions with the coefficients 0.5 and 0.8 and a random walk, one and four steps
-ahead. From 30 rows on a network is tried as well, which takes seconds a series.
+ahead. From 30 rows on a network is tried as well, which takes seconds a series. The second command
+forecasts with a network pretrained on so many other series of 120 rows, of their own means and
+scales.
 """
 
 from __future__ import annotations
@@ -31,12 +34,28 @@ def simulate(coefficient: float, length: int, rng: np.random.Generator) -> pd.Se
     return pd.Series(values[50:])
 
 
-def coverage(coefficient: float, length: int, n_series: int) -> pd.Series:
+def in_some_unit(y: pd.Series, rng: np.random.Generator) -> pd.Series:
+    """With a mean and a scale of its own."""
+    return np.exp(rng.normal()) * (y + 5.0 * rng.normal())
+
+
+def untrained(coefficient: float, n_panel: int) -> ALMElmanForecaster:
+    """A forecaster with defaults; it knows a panel if ``n_panel`` is not 0."""
+    forecaster, rng = ALMElmanForecaster(random_state=0), np.random.default_rng(0)
+    if not n_panel:
+        return forecaster
+    panel = {f"s{k}": in_some_unit(simulate(coefficient, 120, rng), rng) for k in range(n_panel)}
+    return forecaster.pretrain(pd.concat(panel, names=["series", "time"]).to_frame("y"))
+
+
+def coverage(
+    forecaster: ALMElmanForecaster, coefficient: float, length: int, n_series: int
+) -> pd.Series:
     """The share of values inside, for each number of steps and each nominal coverage."""
     rng, inside = np.random.default_rng(length), []
     for _ in range(n_series):
-        y = simulate(coefficient, length + max(STEPS), rng)
-        forecaster = ALMElmanForecaster(random_state=0).fit(y[:length])
+        y = in_some_unit(simulate(coefficient, length + max(STEPS), rng), rng)
+        forecaster.fit(y[:length])
         found = forecaster.predict_interval(fh=list(STEPS), coverage=list(COVERAGES))
         inside.append(
             {
@@ -54,13 +73,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, default=400, help="series of each kind and length")
     parser.add_argument("--rows", type=int, nargs="+", default=LENGTHS, help="lengths of series")
+    parser.add_argument("--panel", type=int, default=0, help="series of a panel known before")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    rows = {
-        (name, length): coverage(coefficient, length, arguments.series)
-        for name, coefficient in PROCESSES.items()
-        for length in arguments.rows
-    }
+    rows = {}
+    for name, coefficient in PROCESSES.items():
+        forecaster = untrained(coefficient, arguments.panel)
+        for length in arguments.rows:
+            inside = coverage(forecaster, coefficient, length, arguments.series)
+            rows[name, length] = inside
     table = pd.DataFrame(rows).T.rename_axis(["process", "rows"])
     table.columns = pd.MultiIndex.from_tuples(table.columns, names=["steps", "nominal"])
     print(table.round(1).to_string())

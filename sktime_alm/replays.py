@@ -1,0 +1,147 @@
+"""How wrong the forecasts of few rows are: pieces of a panel's series, taken for whole ones.
+
+What the network of a panel forecasts is in units of the series, and few rows hardly tell these.
+How much that costs, the panel shows by itself: the rows that follow a piece are forecast from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from sktime_alm.fitted import all_states
+from sktime_alm.inputs import Series
+from sktime_alm.intervals import MIN_ERRORS, Errors, situations
+from sktime_alm.model import Model
+from sktime_alm.solver._typing import Array
+
+# so many pieces of each length, and forecasts from so many rows in turn after each
+_N_PIECES, _N_ORIGINS = 80, 2
+# the most steps ahead of these forecasts, as a number and as a share of the rows of most series
+_MOST_STEPS, _SHARE = 24, 0.2
+# the quantile of absolute errors that tells how large they are
+_SIZE = 0.8
+
+
+class Piece(NamedTuple):
+    """Rows taken for a whole series, and the same with those that follow."""
+
+    known: Series
+    longer: Series
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """Errors of the forecasts of what followed so many rows."""
+
+    n_rows: int
+    errors: Errors
+
+    def between(self, longer: Replay, n_rows: int) -> Errors:
+        """Those after a number of rows between the two."""
+        share = np.log(n_rows / self.n_rows) / np.log(longer.n_rows / self.n_rows)
+        return self.errors.times(_excess(self.errors, longer.errors) ** -share)
+
+
+def errors_after(replays: Sequence[Replay], n_rows: int) -> Errors | None:
+    """Errors of the forecasts of what follows so few rows; None if they are as many as any."""
+    for shorter, longer in pairwise(replays):
+        if n_rows < longer.n_rows:
+            return shorter.between(longer, n_rows)
+    return None
+
+
+def excess_after(replays: Sequence[Replay], errors: Errors, n_rows: int) -> Array:
+    """How many times larger than those of whole series errors after many rows are.
+
+    These are in units that later rows have told as well. What is not known of a mean and of a
+    deviation falls with the number of rows.
+    """
+    if not replays:
+        return np.ones(errors.one_step.shape[1])
+    last = replays[-1]
+    return np.asarray(_excess(last.errors, errors) ** (last.n_rows / max(n_rows, last.n_rows)))
+
+
+def _excess(before: Errors, after: Errors) -> Array:
+    """How many times larger errors one step ahead were: more rows do not make them larger."""
+    sizes = (np.quantile(np.abs(e.one_step), _SIZE, axis=0) for e in (before, after))
+    of_before, of_after = (np.maximum(size, np.finfo(float).tiny) for size in sizes)
+    return np.asarray(np.maximum(of_before / of_after, 1.0))
+
+
+def replayed(
+    panel: Sequence[Series], model_of: Callable[[Series], Model], is_log: bool
+) -> Iterator[Replay]:
+    """The replays of pieces of 1, 2, 3, 4, 8 rows and so on, up to most of those of a usual series.
+
+    Parameters
+    ----------
+    panel : sequence of Series
+    model_of : callable
+        The model of a piece as a series of its own.
+    is_log : bool
+        Whether logarithms are taken, so that zeros alone tell nothing.
+    """
+    usual = int(np.median([len(series.y) for series in panel]))
+    n_steps = min(_MOST_STEPS, max(int(_SHARE * usual), 1))
+    n_following = _N_ORIGINS + n_steps - 1
+    longest = usual - max(n_following, usual // 4)
+    lengths = {3, *(2**k for k in range(max(longest, 0).bit_length()))}
+    for n_rows in [*(n for n in sorted(lengths) if n < 0.8 * longest), longest]:
+        pieces = [] if n_rows < 1 else list(_pieces(panel, n_rows, n_following))
+        pieces = [piece for piece in pieces if _tells_level(piece.known, is_log)]
+        pairs = [_runs(model_of(piece.known), piece, n_steps) for piece in pieces]
+        if sum(len(errors) for errors, _ in pairs) >= MIN_ERRORS:
+            errors, forecasts = (np.concatenate(part) for part in zip(*pairs, strict=True))
+            yield Replay(n_rows, Errors.of_runs(errors, forecasts))
+
+
+def _pieces(panel: Sequence[Series], n_rows: int, n_following: int) -> Iterator[Piece]:
+    """Evenly spaced among all that the series have."""
+    n_all = n_rows + n_following
+    sequences = [
+        (series, start, stop)
+        for series in panel
+        for start, stop in pairwise([*series.starts, len(series.y)])
+        if stop - start >= n_all
+    ]
+    firsts = np.cumsum([0, *(stop - start - n_all + 1 for _, start, stop in sequences)])
+    for place in np.unique(np.linspace(0, firsts[-1], _N_PIECES, endpoint=False).astype(int)):
+        k = int(np.searchsorted(firsts, place, side="right")) - 1
+        series, start, _ = sequences[k]
+        first = start + int(place - firsts[k])
+        known, longer = (_rows_of(series, first, first + n) for n in (n_rows, n_all))
+        yield Piece(known, longer)
+
+
+def _tells_level(series: Series, is_log: bool) -> bool:
+    is_seen = series.y > 0.0 if is_log else ~np.isnan(series.y)
+    return bool(is_seen.any(axis=0).all())
+
+
+def _rows_of(series: Series, first: int, stop: int) -> Series:
+    return Series(series.y[first:stop], series.X[first:stop], (0,), stop - first - 1)
+
+
+def _runs(model: Model, piece: Piece, n_steps: int) -> tuple[Array, Array]:
+    """Errors of each number of steps ahead from the same row, and forecasts, standardised.
+
+    Of shape (n_runs, n_steps, m); a run with missing values is left out.
+    """
+    y, X = model.y_scaler.transform(piece.longer.y), model.X_scaler.transform(piece.longer.X)
+    states, exogenous = all_states(model, piece.longer), model.layout.exogenous(X)
+    rows = range(len(piece.known.y), len(piece.known.y) + _N_ORIGINS)
+    complete = [
+        found
+        for found in situations(model, states, y, exogenous, (0,), rows, n_steps)
+        if not np.isnan(found.actual).any()
+    ]
+    forecasts = [model.forecast(one.states, one.past, one.exogenous) for one in complete]
+    shape = len(complete), n_steps, y.shape[1]
+    actual = np.array([one.actual for one in complete]).reshape(shape)
+    return actual - np.array(forecasts).reshape(shape), np.array(forecasts).reshape(shape)

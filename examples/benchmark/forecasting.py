@@ -3,7 +3,7 @@
 Every model is given the same X, known when the forecast is made, and is fitted anew at every
 forecast: some peers ignore an update without a refit, and would forecast from old data.
 
-    python examples/benchmark/forecasting.py             # about 40 minutes on one core
+    python examples/benchmark/forecasting.py             # two and a half hours on one core
     python examples/benchmark/forecasting.py --quick     # under two minutes
     python examples/benchmark/forecasting.py --data volatility --models "Elman (ALM)"
     python examples/benchmark/forecasting.py --report

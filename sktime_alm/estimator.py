@@ -108,7 +108,7 @@ class Estimator(Trainer):
         n_before : int, default=0
             Number of rows that it was fitted to.
         """
-        self._check(series)
+        self.check(series)
         scalers = self._scalers(series)
         rows = self._rows(series, scalers)
         if previous is not None:
@@ -305,7 +305,7 @@ class Estimator(Trainer):
             level,
         )
 
-    def _check(self, series: Series) -> None:
+    def check(self, series: Series) -> None:
         """Refuse too few rows."""
         layout, n_rows = self.layout, len(series.y)
         full, _ = full_rows(layout.context, series)

@@ -202,7 +202,8 @@ def out_of_sample_r2(y_true: ArrayLike, y_pred: ArrayLike, y_benchmark: ArrayLik
     >>> out_of_sample_r2([1.0, 2.0, 3.0], y_pred=[1.0, 2.0, 2.0], y_benchmark=[2.0, 2.0, 2.0])
     0.5
     """
-    actual, forecast, benchmark = _aligned(y_true=y_true, y_pred=y_pred, y_benchmark=y_benchmark)
+    series = _aligned(y_true=y_true, y_pred=y_pred, y_benchmark=y_benchmark)
+    _, (actual, forecast, benchmark) = _in_own_unit(*series)
     benchmark_error = np.sum((actual - benchmark) ** 2)
     if benchmark_error == 0.0:
         raise ValueError("y_benchmark must differ from y_true, found a perfect benchmark")
@@ -258,7 +259,7 @@ def diebold_mariano(
     statistic -4.00, p-value 0.016
     """
     check_choice(alternative, "alternative", ("two-sided", "less", "greater"))
-    model, benchmark = _aligned(loss=loss, loss_benchmark=loss_benchmark)
+    unit, (model, benchmark) = _in_own_unit(*_aligned(loss=loss, loss_benchmark=loss_benchmark))
     T = len(model)
     if check_count(h, "h") >= T:
         raise ValueError(f"h must be below the number of losses, found {h} with {T} losses")
@@ -272,7 +273,7 @@ def diebold_mariano(
         "less": student_t.cdf(statistic, T - 1),
         "greater": student_t.sf(statistic, T - 1),
     }
-    return DieboldMariano(float(statistic), float(p_values[alternative]), mean)
+    return DieboldMariano(float(statistic), float(p_values[alternative]), unit * mean)
 
 
 def _long_run_variance(series: Array, h: int) -> float:
@@ -327,14 +328,14 @@ def mincer_zarnowitz(
     >>> print(f"{regression.intercept:.2f} + {regression.slope:.2f} forecast")
     0.08 + 0.98 forecast
     """
-    actual, forecast = _aligned(y_true=y_true, y_pred=y_pred)
+    unit, (actual, forecast) = _in_own_unit(*_aligned(y_true=y_true, y_pred=y_pred))
     if (T := len(actual)) < 3:
         raise ValueError(f"y_true must have at least 3 values, found {T}")
     lags = int(4 * (T / 100) ** (2 / 9)) if n_lags is None else check_count(n_lags, "n_lags", 0)
     if lags >= T:
         raise ValueError(f"n_lags must be below the number of values, found {lags} with {T} values")
     if np.ptp(forecast) <= _ROUNDING * np.abs(forecast).max():
-        raise ValueError(f"y_pred must vary, found {forecast[0]} at every time")
+        raise ValueError(f"y_pred must vary, found {unit * forecast[0]} at every time")
     with _extra("statsmodels"):
         from statsmodels.regression.linear_model import OLS
 
@@ -344,8 +345,9 @@ def mincer_zarnowitz(
     if np.abs(fit.resid).max() <= _ROUNDING * np.abs(actual).max():
         raise ValueError("y_true must not be an exact linear function of y_pred, found no error")
     test = fit.wald_test((np.eye(2), np.array([0.0, 1.0])), scalar=True)
-    numbers = (*fit.params, *fit.bse, fit.rsquared, test.statistic, test.pvalue)
-    return MincerZarnowitz(*map(float, numbers))
+    in_units = np.array([unit, 1.0])
+    numbers = (*in_units * fit.params, *in_units * fit.bse, fit.rsquared)
+    return MincerZarnowitz(*map(float, (*numbers, test.statistic, test.pvalue)))
 
 
 def model_confidence_set(
@@ -483,6 +485,12 @@ def _aligned(**series: ArrayLike) -> list[Array]:
                 f"found {len(aligned[-1])} and {len(aligned[0])}"
             )
     return aligned
+
+
+def _in_own_unit(*series: Array) -> tuple[float, list[Array]]:
+    """The largest absolute value, and the series divided by it: squares then do not overflow."""
+    unit = max(float(np.abs(values).max(initial=0.0)) for values in series) or 1.0
+    return unit, [values / unit for values in series]
 
 
 def _reordered(values: pd.Series | pd.DataFrame, index: pd.Index, name: str) -> Any:

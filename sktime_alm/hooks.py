@@ -20,7 +20,7 @@ from sktime_alm.fitted import Fitted, check_complete
 from sktime_alm.history import History, HoleInX
 from sktime_alm.inputs import Series
 from sktime_alm.intervals import quantiles
-from sktime_alm.panel import PanelNetwork, histories
+from sktime_alm.panel import PanelNetwork, histories, refused
 from sktime_alm.partitions import Partitions, is_dask
 from sktime_alm.progress import watching
 from sktime_alm.solver._typing import Array, IntArray
@@ -60,10 +60,7 @@ class NetworkHooks(AtomicForecaster):
         if not self.__dict__.get("__is_clone", False):
             self._told().clear()
         panel: PanelNetwork | None = getattr(self, "pretrained_", None)
-        X_columns = y.columns[:0] if X is None else X.columns
-        if panel is not None:
-            X_columns = panel.checked_columns(y, X)
-        history = History.of(y, X, X_columns, panel.calendar if panel else None)
+        history = self._new_history(y, X)
         estimator = self._estimator(history)
         history = history.seen_by(estimator.layout)
         if panel is not None:
@@ -83,6 +80,41 @@ class NetworkHooks(AtomicForecaster):
         if not fitted.penalties.is_mean:
             self._tell(advice_on(fitted.result, estimator.settings), ConvergenceWarning)
         return self._become(history, fitted)
+
+    def _vectorize(self, methodname: str, **named: Any) -> Any:
+        """As the base class, but the series that is refused is named."""
+        try:
+            return super()._vectorize(methodname, **named)
+        except ValueError as error:
+            y, X = named.get("y"), named.get("X")
+            series = () if y is None or methodname not in ("fit", "update") else y.items()
+            for k, (key, _, of_y) in enumerate(series):
+                of_X = None if X is None else X.as_list()[k]
+                known = self if methodname == "fit" else self.forecasters_.iloc[k, 0]
+                if known._refusal(of_y, of_X, methodname) == str(error):
+                    raise refused(error, key) from error
+            raise
+
+    def _refusal(self, y: pd.DataFrame, X: pd.DataFrame | None, methodname: str) -> str | None:
+        """Why a series, or more rows of it, are refused before anything is trained."""
+        try:
+            if methodname == "fit":
+                history = self._new_history(y, X)
+                if not hasattr(self, "pretrained_"):
+                    self._estimator(history).check(history.series)
+            else:
+                self._history.extended(y, X)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def _new_history(self, y: pd.DataFrame, X: pd.DataFrame | None) -> History:
+        """The history that begins with these rows, after the panel's calendar if there is one."""
+        panel: PanelNetwork | None = getattr(self, "pretrained_", None)
+        X_columns = y.columns[:0] if X is None else X.columns
+        if panel is not None:
+            X_columns = panel.checked_columns(y, X)
+        return History.of(y, X, X_columns, panel.calendar if panel else None)
 
     def _pretrain(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: ForecastingHorizon | None = None

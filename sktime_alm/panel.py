@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,10 +69,15 @@ def histories(
         try:
             found = History.of(series.droplevel(levels), of_series, X_columns, calendar)
         except ValueError as error:
-            label = names[0] if len(names) == 1 else names
-            raise ValueError(f"{error} (series {label!r})") from error
+            raise refused(error, names) from error
         calendar = found.calendar if calendar is None else calendar
         yield found
+
+
+def refused(error: ValueError, key: Any) -> ValueError:
+    """What a series is refused for, with its key."""
+    label = key[0] if isinstance(key, tuple) and len(key) == 1 else key
+    return ValueError(f"{error} (series {label!r})")
 
 
 def mean_of_others(y: pd.DataFrame) -> pd.DataFrame:

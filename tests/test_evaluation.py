@@ -438,3 +438,17 @@ def test_a_missing_package_says_what_to_install(monkeypatch, module, call):
     package = module.split(".")[0]
     with pytest.raises(ImportError, match=rf"{package} must be installed.*sktime-alm\[evaluation"):
         call()
+
+
+@pytest.mark.parametrize("unit", [1e-170, 1e170])
+def test_tests_have_no_unit(unit):
+    a, b, c = np.random.default_rng(0).normal(size=(3, 40))
+    assert out_of_sample_r2(unit * a, unit * b, unit * c) == pytest.approx(
+        out_of_sample_r2(a, b, c)
+    )
+    one, other = diebold_mariano(a, b), diebold_mariano(unit * a, unit * b)
+    assert other[:2] == pytest.approx(one[:2])
+    assert other.mean_difference == pytest.approx(unit * one.mean_difference)
+    one, other = mincer_zarnowitz(a, a + b), mincer_zarnowitz(unit * a, unit * (a + b))
+    assert other.intercept_error == pytest.approx(unit * one.intercept_error)
+    assert (other.slope, *other[4:]) == pytest.approx((one.slope, *one[4:]))

@@ -453,3 +453,15 @@ def test_a_series_that_does_not_tell_its_scale_has_that_of_the_panel(values, uni
     found = forecasts(unit)
     np.testing.assert_allclose(found, forecasts(1.0), rtol=1e-4)
     assert (found[:, 2] - found[:, 1] > 1.0).all()
+
+
+def test_a_series_of_a_panel_that_is_refused_is_named(three):
+    y, _, _ = three
+    short = of_keys(y, "abc", slice(50)).drop([("b", time) for time in y["b"].index[2:50]])
+    with pytest.raises(ValueError, match=r"y must have at least lags \+ 2.*\(series 'b'\)"):
+        ALMElmanForecaster(lags=3, **NETWORK).fit(short)
+    forecaster = ALMElmanForecaster(**NETWORK).fit(of_keys(y, "abc", slice(50)))
+    more = of_keys(y, "abc", slice(50, 55))
+    more.loc[("c", y["c"].index[52]), "y"] = np.inf
+    with pytest.raises(ValueError, match=r"\(series 'c'\)"):
+        forecaster.update(more, update_params=False)

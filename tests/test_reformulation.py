@@ -138,3 +138,14 @@ def test_bad_penalties_are_refused_by_name(arguments, error, message):
         Regularization.scaled(-1.0, 1, 1, 1)
     with pytest.raises(ValueError, match="hidden_size must be at least 1, found 0"):
         Regularization.scaled(1.0, 1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("of_X", "of_Y", "message"),
+    [(1.0, 1e-200, "Y is too small"), (1e90, 1e90, "X or Y is too large"), (1e-90, 1e200, "large")],
+)
+def test_sizes_beyond_double_precision_are_refused(of_X, of_Y, message):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(20, 2)), rng.normal(size=(20, 1))
+    with pytest.raises(ValueError, match=message):
+        ElmanProblem(of_X * X, of_Y * Y, Regularization())

@@ -129,6 +129,10 @@ class TrainingProblem(ABC):
             raise ValueError(f"{name} must be finite, found NaN or infinity")
 
 
+# the powers of ten that sizes of X and Y may reach together, or Y fall to
+_MOST_DECADES = 150.0
+
+
 @dataclass(frozen=True, eq=False)
 class ElmanProblem(TrainingProblem):
     """Inputs, targets and penalties of one training problem (2.6).
@@ -209,6 +213,7 @@ class ElmanProblem(TrainingProblem):
         contraction = Contraction(self.max_recurrence, self.recurrence_norm, _sizes(X))
         object.__setattr__(self, "contraction", contraction)
         _check_datafit(self.datafit, self.Y)
+        _check_sizes(self.X, self.Y)
 
     @property
     def n_samples(self) -> int:
@@ -430,6 +435,17 @@ def _check_datafit(datafit: Datafit, Y: Array) -> None:
         raise ValueError(
             f"datafit must have a value for each of the {len(Y)} rows of Y, found shape {shape}"
         )
+
+
+def _check_sizes(X: Array, Y: Array) -> None:
+    """Refuse values whose squares, or products, double precision does not hold."""
+    largest = [float(np.abs(values).max(initial=0.0)) for values in (X, Y)]
+    # as logarithms: the products would overflow
+    of_X, of_Y = (np.log10(size) if size > 0.0 else 0.0 for size in largest)
+    if of_Y < -_MOST_DECADES:
+        raise ValueError(f"Y is too small for double precision, at most {largest[1]:.1g}; scale it")
+    if max(of_X, 0.0) + max(of_Y, 0.0) > _MOST_DECADES:
+        raise ValueError("X or Y is too large for a network in double precision; scale them down")
 
 
 def _check_starts(starts: Sequence[int], n_samples: int) -> tuple[int, ...]:

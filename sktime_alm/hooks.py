@@ -87,11 +87,12 @@ class NetworkHooks(AtomicForecaster):
             return super()._vectorize(methodname, **named)
         except ValueError as error:
             y, X = named.get("y"), named.get("X")
-            series = () if y is None or methodname not in ("fit", "update") else y.items()
-            for k, (key, _, of_y) in enumerate(series):
-                of_X = None if X is None else X.as_list()[k]
+            if y is None or methodname not in ("fit", "update"):
+                raise
+            of_X = [None] * len(y) if X is None else X.as_list()
+            for k, (key, _, of_y) in enumerate(y.items()):
                 known = self if methodname == "fit" else self.forecasters_.iloc[k, 0]
-                if known._refusal(of_y, of_X, methodname) == str(error):
+                if known._refusal(of_y, of_X[k], methodname) == str(error):
                     raise refused(error, key) from error
             raise
 

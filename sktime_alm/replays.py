@@ -43,7 +43,7 @@ class Replay:
 
     def between(self, longer: Replay, n_rows: int) -> Errors:
         """Those after a number of rows between the two."""
-        share = np.log(n_rows / self.n_rows) / np.log(longer.n_rows / self.n_rows)
+        share = np.log(max(n_rows / self.n_rows, 1.0)) / np.log(longer.n_rows / self.n_rows)
         return self.errors.times(_excess(self.errors, longer.errors) ** -share)
 
 
@@ -87,7 +87,7 @@ def replayed(
     is_log : bool
         Whether logarithms are taken, so that zeros alone tell nothing.
     """
-    usual = int(np.median([len(series.y) for series in panel]))
+    usual = int(np.median([np.diff([*series.starts, len(series.y)]).max() for series in panel]))
     n_steps = min(_MOST_STEPS, max(int(_SHARE * usual), 1))
     n_following = _N_ORIGINS + n_steps - 1
     longest = usual - max(n_following, usual // 4)
@@ -96,9 +96,30 @@ def replayed(
         pieces = [] if n_rows < 1 else list(_pieces(panel, n_rows, n_following))
         pieces = [piece for piece in pieces if _tells_level(piece.known, is_log)]
         pairs = [_runs(model_of(piece.known), piece, n_steps) for piece in pieces]
-        if sum(len(errors) for errors, _ in pairs) >= MIN_ERRORS:
-            errors, forecasts = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        if not pairs:
+            continue
+        errors, forecasts = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        n_known = _n_steps_known(errors)
+        if n_known:
+            errors, forecasts = _filled(errors[:, :n_known]), forecasts[:, :n_known]
             yield Replay(n_rows, Errors.of_runs(errors, forecasts))
+
+
+def _n_steps_known(errors: Array) -> int:
+    """The first steps of runs that enough values are known of."""
+    is_enough = (~np.isnan(errors)).sum(axis=0).min(axis=-1) >= MIN_ERRORS
+    return len(is_enough) if is_enough.all() else int(np.argmin(is_enough))
+
+
+def _filled(errors: Array) -> Array:
+    """Runs of errors in which those of the same step in other runs stand for missing ones."""
+    filled = errors.copy()
+    for step in range(errors.shape[1]):
+        for output in range(errors.shape[2]):
+            of_step = filled[:, step, output]
+            is_missing = np.isnan(of_step)
+            of_step[is_missing] = np.resize(of_step[~is_missing], int(is_missing.sum()))
+    return filled
 
 
 def _pieces(panel: Sequence[Series], n_rows: int, n_following: int) -> Iterator[Piece]:
@@ -110,6 +131,8 @@ def _pieces(panel: Sequence[Series], n_rows: int, n_following: int) -> Iterator[
         for start, stop in pairwise([*series.starts, len(series.y)])
         if stop - start >= n_all
     ]
+    if not sequences:
+        return
     firsts = np.cumsum([0, *(stop - start - n_all + 1 for _, start, stop in sequences)])
     for place in np.unique(np.linspace(0, firsts[-1], _N_PIECES, endpoint=False).astype(int)):
         k = int(np.searchsorted(firsts, place, side="right")) - 1
@@ -131,17 +154,11 @@ def _rows_of(series: Series, first: int, stop: int) -> Series:
 def _runs(model: Model, piece: Piece, n_steps: int) -> tuple[Array, Array]:
     """Errors of each number of steps ahead from the same row, and forecasts, standardised.
 
-    Of shape (n_runs, n_steps, m); a run with missing values is left out.
+    Of shape (n_runs, n_steps, m); NaN where a value is missing.
     """
     y, X = model.y_scaler.transform(piece.longer.y), model.X_scaler.transform(piece.longer.X)
     states, exogenous = all_states(model, piece.longer), model.layout.exogenous(X)
     rows = range(len(piece.known.y), len(piece.known.y) + _N_ORIGINS)
-    complete = [
-        found
-        for found in situations(model, states, y, exogenous, (0,), rows, n_steps)
-        if not np.isnan(found.actual).any()
-    ]
-    forecasts = [model.forecast(one.states, one.past, one.exogenous) for one in complete]
-    shape = len(complete), n_steps, y.shape[1]
-    actual = np.array([one.actual for one in complete]).reshape(shape)
-    return actual - np.array(forecasts).reshape(shape), np.array(forecasts).reshape(shape)
+    found = list(situations(model, states, y, exogenous, (0,), rows, n_steps))
+    forecasts = np.array([model.forecast(one.states, one.past, one.exogenous) for one in found])
+    return np.array([one.actual for one in found]) - forecasts, forecasts

@@ -148,3 +148,28 @@ def test_a_conformal_fit_of_fewer_rows_than_the_lags():
     forecaster = ALMElmanForecaster(**options).pretrain(panel)
     found = forecaster.fit(panel.loc["s0"][:3]).predict_interval(fh=[1, 10])
     assert np.isfinite(found).all(axis=None)
+
+
+def test_gaps_and_values_missing_in_the_panel_leave_pieces_enough():
+    rng = np.random.default_rng(0)
+    walks = {k: pd.DataFrame({"y": rng.normal(size=80).cumsum()}) for k in range(20)}
+    months = pd.period_range("2000-01", periods=80, freq="M")
+    with_gaps = {k: walk.set_index(months).drop(months[40]) for k, walk in walks.items()}
+    holes = {k: walk.where(rng.random((80, 1)) > 0.2) for k, walk in walks.items()}
+    for panel in (with_gaps, holes):
+        panel = pd.concat(panel, names=["series", "time"])
+        forecaster = ALMElmanForecaster(**NETWORK).pretrain(panel)
+        replays = forecaster.pretrained_.pretrained.replays
+        assert [replay.n_rows for replay in replays[:5]] == [1, 2, 3, 4, 8]
+        assert all(np.isfinite(replay.errors.runs).all() for replay in replays)
+        inside = []
+        for _ in range(60):
+            y = pd.Series(rng.normal(size=40).cumsum()[30:], panel.loc[0].index[:10])
+            low, high = forecaster.fit(y[:3]).predict_interval(fh=[1], coverage=0.9).to_numpy()[0]
+            inside.append(low <= y.iloc[3] <= high)
+        assert 0.8 <= np.mean(inside) <= 0.99
+
+
+def test_series_shorter_than_every_piece_have_the_errors_of_the_shortest():
+    replays = [replay_of(4, 4.0), replay_of(16, 1.0)]
+    np.testing.assert_array_equal(errors_after(replays, 2).runs, replays[0].errors.runs)

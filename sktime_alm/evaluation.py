@@ -488,8 +488,10 @@ def _aligned(**series: ArrayLike) -> list[Array]:
 
 
 def _in_own_unit(*series: Array) -> tuple[float, list[Array]]:
-    """The largest absolute value, and the series divided by it: squares then do not overflow."""
-    unit = max(float(np.abs(values).max(initial=0.0)) for values in series) or 1.0
+    """The series by the power of 2 of their largest value, so that squares do not overflow."""
+    largest = max(float(np.abs(values).max(initial=0.0)) for values in series)
+    # a power of 2 changes no digit
+    unit = float(np.ldexp(1.0, np.frexp(largest)[1] - 1)) if largest else 1.0
     return unit, [values / unit for values in series]
 
 

@@ -193,10 +193,10 @@ class _DaskBlocks:
             return list(self._client.gather(tasks))
         except Exception as error:
             from distributed import KilledWorker
-            from distributed.client import FutureCancelledError
+            from distributed.client import CancelledError
 
             is_running = self._client.status == "running"
-            if is_running and not isinstance(error, (KilledWorker, FutureCancelledError)):
+            if is_running and not isinstance(error, (KilledWorker, CancelledError)):
                 raise
             raise Lost(f"the workers cannot be reached: {error}") from error
 

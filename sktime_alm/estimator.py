@@ -39,6 +39,7 @@ from sktime_alm.progress import Progress
 from sktime_alm.replays import Replay, errors_after, excess_after, replayed
 from sktime_alm.scalers import Standardizer
 from sktime_alm.solver import (
+    ALMResult,
     ElmanParameters,
     Regularization,
 )
@@ -116,7 +117,8 @@ class Estimator(Trainer):
         penalties = self._choose_penalties(rows, steps, progress, has_mean=True)
         trained = self._train(rows, penalties, progress)
         errors = self._errors(rows, trained, penalties, progress)
-        return self._fitted(series, rows, trained, penalties, errors, scalers)
+        model = self._model(series, scalers, trained.networks)
+        return self._fitted(series, rows, model, trained.result, penalties, errors)
 
     def _trained_on(
         self,
@@ -145,7 +147,8 @@ class Estimator(Trainer):
                 if previous.errors.by_step and is_brief
                 else self._calibrated(errors, rows, penalties, progress)
             )
-        fitted = self._fitted(series, rows, trained, penalties, errors, scalers)
+        model = self._model(series, scalers, trained.networks)
+        fitted = self._fitted(series, rows, model, trained.result, penalties, errors)
         return fitted.carried_on(previous.advanced(series, n_before))
 
     def is_brief(self, n_before: int, n_rows: int) -> bool:
@@ -204,9 +207,8 @@ class Estimator(Trainer):
         """
         rows, model = self._adopted(pretrained, series)
         errors = self._errors_of_adopted(pretrained, rows, n_seen(series))
-        trained = pretrained.trained._replace(networks=model.networks)
-        scalers = model.y_scaler, model.X_scaler
-        fitted = self._fitted(series, rows, trained, pretrained.penalties, errors, scalers)
+        result = pretrained.trained.result
+        fitted = self._fitted(series, rows, model, result, pretrained.penalties, errors)
         return (
             fitted if previous is None else fitted.carried_on(previous.advanced(series, n_before))
         )
@@ -272,20 +274,19 @@ class Estimator(Trainer):
         self,
         series: Series,
         rows: Rows,
-        trained: Trained,
+        model: Model,
+        result: ALMResult,
         penalties: Penalties,
         errors: Errors,
-        scalers: tuple[Standardizer, Standardizer],
     ) -> Fitted:
-        y_scaler = scalers[0]
+        networks, y_scaler = model.networks, model.y_scaler
         spread = np.full(series.y.shape[1], np.nan)
         outputs: list[Array] = []
-        if len(rows.inputs) and (self.loss.is_log or len(trained.networks) > 1):
-            outputs = [self._validation.outputs(network, rows)[0] for network in trained.networks]
+        if len(rows.inputs) and (self.loss.is_log or len(networks) > 1):
+            outputs = [self._validation.outputs(network, rows)[0] for network in networks]
         if len(outputs) > 1:
             spread = combined_spread(outputs)
         extent = extent_of(y_scaler.transform(series.y))
-        model = self._model(series, scalers, trained.networks)
         level = None
         if self.loss.is_log and rows.is_observed.any():
             seen = rows.is_observed
@@ -295,7 +296,7 @@ class Estimator(Trainer):
         return Fitted(
             model,
             last_states(model, series),
-            trained.result,
+            result,
             penalties.without_models(),
             spread * y_scaler.scale,
             errors,

@@ -202,8 +202,8 @@ def out_of_sample_r2(y_true: ArrayLike, y_pred: ArrayLike, y_benchmark: ArrayLik
     >>> out_of_sample_r2([1.0, 2.0, 3.0], y_pred=[1.0, 2.0, 2.0], y_benchmark=[2.0, 2.0, 2.0])
     0.5
     """
-    series = _aligned(y_true=y_true, y_pred=y_pred, y_benchmark=y_benchmark)
-    _, (actual, forecast, benchmark) = _in_own_unit(*series)
+    _, series = _aligned(y_true=y_true, y_pred=y_pred, y_benchmark=y_benchmark)
+    actual, forecast, benchmark = series
     benchmark_error = np.sum((actual - benchmark) ** 2)
     if benchmark_error == 0.0:
         raise ValueError("y_benchmark must differ from y_true, found a perfect benchmark")
@@ -259,7 +259,7 @@ def diebold_mariano(
     statistic -4.00, p-value 0.016
     """
     check_choice(alternative, "alternative", ("two-sided", "less", "greater"))
-    unit, (model, benchmark) = _in_own_unit(*_aligned(loss=loss, loss_benchmark=loss_benchmark))
+    unit, (model, benchmark) = _aligned(loss=loss, loss_benchmark=loss_benchmark)
     T = len(model)
     if check_count(h, "h") >= T:
         raise ValueError(f"h must be below the number of losses, found {h} with {T} losses")
@@ -328,7 +328,7 @@ def mincer_zarnowitz(
     >>> print(f"{regression.intercept:.2f} + {regression.slope:.2f} forecast")
     0.08 + 0.98 forecast
     """
-    unit, (actual, forecast) = _in_own_unit(*_aligned(y_true=y_true, y_pred=y_pred))
+    unit, (actual, forecast) = _aligned(y_true=y_true, y_pred=y_pred)
     if (T := len(actual)) < 3:
         raise ValueError(f"y_true must have at least 3 values, found {T}")
     lags = int(4 * (T / 100) ** (2 / 9)) if n_lags is None else check_count(n_lags, "n_lags", 0)
@@ -466,8 +466,12 @@ def _tied(loss: Array, other: Array, names: str) -> bool:
     return False
 
 
-def _aligned(**series: ArrayLike) -> list[Array]:
-    """The series as arrays of shape (T,), those with an index in the order of the first of them."""
+def _aligned(**series: ArrayLike) -> tuple[float, list[Array]]:
+    """A unit, and the series in it, those with an index in the order of the first of them.
+
+    The unit is the power of 2 of the largest value, which changes no digit, so that squares of
+    the arrays, of shape (T,), do not overflow.
+    """
     aligned: list[Array] = []
     index = None
     for name, values in series.items():
@@ -484,15 +488,9 @@ def _aligned(**series: ArrayLike) -> list[Array]:
                 f"{name} must be as long as {next(iter(series))}, "
                 f"found {len(aligned[-1])} and {len(aligned[0])}"
             )
-    return aligned
-
-
-def _in_own_unit(*series: Array) -> tuple[float, list[Array]]:
-    """The series by the power of 2 of their largest value, so that squares do not overflow."""
-    largest = max(float(np.abs(values).max(initial=0.0)) for values in series)
-    # a power of 2 changes no digit
+    largest = np.abs(aligned).max(initial=0.0)
     unit = float(np.ldexp(1.0, np.frexp(largest)[1] - 1)) if largest else 1.0
-    return unit, [values / unit for values in series]
+    return unit, [values / unit for values in aligned]
 
 
 def _reordered(values: pd.Series | pd.DataFrame, index: pd.Index, name: str) -> Any:

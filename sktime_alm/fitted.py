@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -100,19 +100,16 @@ class Fitted:
         Those of each number of steps ahead are of shape (n_errors, m). The networks have seen
         none of these rows.
         """
-        model, starts = self.model, series.starts
-        y, X = model.y_scaler.transform(series.y), model.X_scaler.transform(series.X)
-        full, first = full_rows(model.layout.context, series)
+        full, first = full_rows(self.model.layout.context, series)
         rows = np.delete(full, list(first))
         rows = rows[rows > n_before - n_steps]
-        states, exogenous = all_states(model, series), model.layout.exogenous(X, starts)
-        found = situations(model, states, y, exogenous, starts, rows, n_steps)
+        found = situations_of(self.model, series, rows, n_steps)
         seen = np.maximum(n_before - rows, 0)
         unseen = (
             one._replace(actual=np.vstack([np.full_like(one.actual[:n], np.nan), one.actual[n:]]))
             for one, n in zip(found, seen, strict=True)
         )
-        return forecast_errors(model, unseen, n_steps)
+        return forecast_errors(self.model, unseen, n_steps)
 
     def forecasts(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
         """Fitted values of rows, then forecasts so many steps ahead, in units of y.
@@ -282,6 +279,15 @@ def all_states(model: Model, series: Series) -> list[Array]:
     full, first = full_rows(model.layout.context, series)
     inputs = model.inputs(series.y, series.X, series.starts)
     return model.states(inputs, sorted({*series.starts, *full[list(first)].tolist()}))
+
+
+def situations_of(
+    model: Model, series: Series, rows: Iterable[int], n_steps: int
+) -> Iterator[Situation]:
+    """The situations of forecasts of up to ``n_steps`` steps from each of the rows seen on."""
+    y, X = model.y_scaler.transform(series.y), model.X_scaler.transform(series.X)
+    states, exogenous = all_states(model, series), model.layout.exogenous(X, series.starts)
+    return situations(model, states, y, exogenous, series.starts, rows, n_steps)
 
 
 def last_states(model: Model, series: Series) -> tuple[Array, ...]:

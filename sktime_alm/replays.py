@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sktime_alm.fitted import all_states
+from sktime_alm.fitted import situations_of
 from sktime_alm.inputs import Series
-from sktime_alm.intervals import MIN_ERRORS, Errors, situations
+from sktime_alm.intervals import MIN_ERRORS, Errors
 from sktime_alm.model import Model
 from sktime_alm.solver._typing import Array
 
@@ -91,11 +91,15 @@ def replayed(
     n_steps = min(_MOST_STEPS, max(int(_SHARE * usual), 1))
     n_following = _N_ORIGINS + n_steps - 1
     longest = usual - max(n_following, usual // 4)
-    lengths = {3, *(2**k for k in range(max(longest, 0).bit_length()))}
+    if longest < 1:
+        return
+    lengths = {3, *(2**k for k in range(longest.bit_length()))}
     for n_rows in [*(n for n in sorted(lengths) if n < 0.8 * longest), longest]:
-        pieces = [] if n_rows < 1 else list(_pieces(panel, n_rows, n_following))
-        pieces = [piece for piece in pieces if _tells_level(piece.known, is_log)]
-        pairs = [_runs(model_of(piece.known), piece, n_steps) for piece in pieces]
+        pairs = [
+            _runs(model_of(piece.known), piece, n_steps)
+            for piece in _pieces(panel, n_rows, n_following)
+            if _tells_level(piece.known, is_log)
+        ]
         if not pairs:
             continue
         errors, forecasts = (np.concatenate(part) for part in zip(*pairs, strict=True))
@@ -156,9 +160,7 @@ def _runs(model: Model, piece: Piece, n_steps: int) -> tuple[Array, Array]:
 
     Of shape (n_runs, n_steps, m); NaN where a value is missing.
     """
-    y, X = model.y_scaler.transform(piece.longer.y), model.X_scaler.transform(piece.longer.X)
-    states, exogenous = all_states(model, piece.longer), model.layout.exogenous(X)
     rows = range(len(piece.known.y), len(piece.known.y) + _N_ORIGINS)
-    found = list(situations(model, states, y, exogenous, (0,), rows, n_steps))
+    found = list(situations_of(model, piece.longer, rows, n_steps))
     forecasts = np.array([model.forecast(one.states, one.past, one.exogenous) for one in found])
     return np.array([one.actual for one in found]) - forecasts, forecasts

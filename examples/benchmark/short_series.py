@@ -34,17 +34,18 @@ def simulate(coefficient: float, length: int, rng: np.random.Generator) -> pd.Se
     return pd.Series(values[50:])
 
 
-def in_some_unit(y: pd.Series, rng: np.random.Generator) -> pd.Series:
+def in_some_unit(y: pd.Series, units: np.random.Generator) -> pd.Series:
     """With a mean and a scale of its own."""
-    return np.exp(rng.normal()) * (y + 5.0 * rng.normal())
+    return np.exp(units.normal()) * (y + 5.0 * units.normal())
 
 
-def untrained(coefficient: float, n_panel: int) -> ALMElmanForecaster:
-    """A forecaster with defaults; it knows a panel if ``n_panel`` is not 0."""
-    forecaster, rng = ALMElmanForecaster(random_state=0), np.random.default_rng(0)
+def with_defaults(coefficient: float, n_panel: int) -> ALMElmanForecaster:
+    """A forecaster that knows a panel of so many series, if any."""
+    forecaster = ALMElmanForecaster(random_state=0)
     if not n_panel:
         return forecaster
-    panel = {f"s{k}": in_some_unit(simulate(coefficient, 120, rng), rng) for k in range(n_panel)}
+    rng, units = np.random.default_rng(0), np.random.default_rng(1)
+    panel = {f"s{k}": in_some_unit(simulate(coefficient, 120, rng), units) for k in range(n_panel)}
     return forecaster.pretrain(pd.concat(panel, names=["series", "time"]).to_frame("y"))
 
 
@@ -52,9 +53,10 @@ def coverage(
     forecaster: ALMElmanForecaster, coefficient: float, length: int, n_series: int
 ) -> pd.Series:
     """The share of values inside, for each number of steps and each nominal coverage."""
-    rng, inside = np.random.default_rng(length), []
+    # the units by themselves: the series are the same whether they have any or not
+    rng, units, inside = np.random.default_rng(length), np.random.default_rng(2), []
     for _ in range(n_series):
-        y = in_some_unit(simulate(coefficient, length + max(STEPS), rng), rng)
+        y = in_some_unit(simulate(coefficient, length + max(STEPS), rng), units)
         forecaster.fit(y[:length])
         found = forecaster.predict_interval(fh=list(STEPS), coverage=list(COVERAGES))
         inside.append(
@@ -78,10 +80,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     rows = {}
     for name, coefficient in PROCESSES.items():
-        forecaster = untrained(coefficient, arguments.panel)
+        forecaster = with_defaults(coefficient, arguments.panel)
         for length in arguments.rows:
-            inside = coverage(forecaster, coefficient, length, arguments.series)
-            rows[name, length] = inside
+            rows[name, length] = coverage(forecaster, coefficient, length, arguments.series)
     table = pd.DataFrame(rows).T.rename_axis(["process", "rows"])
     table.columns = pd.MultiIndex.from_tuples(table.columns, names=["steps", "nominal"])
     print(table.round(1).to_string())

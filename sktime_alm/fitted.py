@@ -270,7 +270,8 @@ class Fitted:
         if step > n_steps:
             raise ValueError(
                 f"fh must reach at most {n_steps} steps ahead for quantiles with "
-                f"interval_method='conformal', which calibrated no more; found a step of {step}"
+                f"interval_method='conformal', which calibrated no more, found a step of {step}; "
+                "more rows or interval_method='bootstrap' reach further"
             )
 
 

@@ -273,7 +273,10 @@ def test_bad_input_is_refused_by_name():
         ALMElmanForecaster(**FAST, interval_method="normal").fit(Y)
     with pytest.raises(ValueError, match="at least 58 rows for interval_method='conformal'"):
         ALMElmanForecaster(**FAST, interval_method="conformal").fit(Y, X)
-    with pytest.raises(ValueError, match="fh must reach at most 50 steps ahead"):
+    with pytest.raises(
+        ValueError,
+        match="at most 50 steps ahead .*; more rows or interval_method='bootstrap' reach further",
+    ):
         fitted("conformal").predict_interval(
             fh=[1, 51], X=pd.concat([LONG_X, LONG_X.shift(50, "M")[-50:]])
         )

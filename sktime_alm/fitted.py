@@ -9,6 +9,7 @@ import numpy as np
 
 from sktime_alm.inputs import Series, full_rows
 from sktime_alm.intervals import (
+    MAX_STEPS,
     Errors,
     Situation,
     as_independent,
@@ -271,7 +272,7 @@ class Fitted:
             raise ValueError(
                 f"fh must reach at most {n_steps} steps ahead for quantiles with "
                 f"interval_method='conformal', which calibrated no more, found a step of {step}; "
-                "more rows or interval_method='bootstrap' reach further"
+                f"more rows reach up to {MAX_STEPS}, interval_method='bootstrap' any number"
             )
 
 

@@ -275,7 +275,7 @@ def test_bad_input_is_refused_by_name():
         ALMElmanForecaster(**FAST, interval_method="conformal").fit(Y, X)
     with pytest.raises(
         ValueError,
-        match="fh must reach at most 50 steps ahead .* more rows reach up to 120, .*'bootstrap' any",
+        match="fh must reach at most 50 steps ahead.* more rows reach up to 120, .*'bootstrap' any",
     ):
         fitted("conformal").predict_interval(
             fh=[1, 51], X=pd.concat([LONG_X, LONG_X.shift(50, "M")[-50:]])

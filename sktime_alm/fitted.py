@@ -35,7 +35,7 @@ class Fitted:
     model : Model
         The networks that forecast, and the scalers.
     states : tuple of arrays of shape (r,)
-        The hidden state of each network after the last row.
+        The hidden state of each network after the last row with a value of y.
     result : ALMResult
         That of the best network.
     penalties : Penalties
@@ -69,8 +69,12 @@ class Fitted:
         seen = np.vstack([self.extent, self.model.y_scaler.transform(series.y[n_before:])])
         extent = extent_of(seen)
         model = replace(self.model, bounds=bounds_of(extent, self.model.y_scaler.is_log))
-        inputs, states, is_full = self._new_rows(series, n_before)
-        last = tuple(of_network[-1] for of_network in states)
+        known = series.last_known(n_before - 1) + 1
+        inputs, states, is_full = self._new_rows(series, known)
+        last = series.last_known(len(series.y) - 1) - known
+        after = self.states if last < 0 else tuple(of[last] for of in states)
+        new = slice(n_before - known, None)
+        inputs, states, is_full = inputs[new], [of[new] for of in states], is_full[new]
         forecasts = np.clip(self.model.combined(self.model.outputs(inputs, states)), *model.bounds)
         errors = (self.model.y_scaler.transform(series.y[n_before:]) - forecasts)[is_full]
         errors = errors / self.errors.scale.of(forecasts[is_full])
@@ -83,7 +87,7 @@ class Fitted:
         if level is not None:
             ratios = series.y[n_before:] / self.model.y_scaler.inverse_transform(forecasts)
             level = level.followed(ratios[is_full])
-        found = replace(self, model=model, states=last, extent=extent)
+        found = replace(self, model=model, states=after, extent=extent)
         return replace(found, levels=levels, level=level)
 
     def carried_on(self, before: Fitted) -> Fitted:
@@ -194,7 +198,8 @@ class Fitted:
     def without_rows(self, series: Series) -> Fitted:
         """The same as of the present, without what grows with the rows, but for the errors."""
         result, penalties = self.result.without_states(), self.penalties.without_models()
-        states = tuple(self._states_after_present(series))
+        known = series._replace(present=series.last_known(series.present))
+        states = tuple(self._states_after_present(known))
         return replace(self, states=states, result=result, penalties=penalties)
 
     def _forecasts(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
@@ -243,7 +248,7 @@ class Fitted:
         if origin + 1 == start + self.model.layout.context:
             # they start anew at the first full row
             return [np.zeros_like(state) for state in self.states]
-        if origin == len(series.y) - 1:
+        if origin == series.last_known(len(series.y) - 1):
             return list(self.states)
         check_complete(series, "a prediction from an earlier cutoff")
         return [states[origin] for states in all_states(self.model, series)]
@@ -293,8 +298,9 @@ def situations_of(
 
 
 def last_states(model: Model, series: Series) -> tuple[Array, ...]:
-    """Hidden states after the last row."""
-    return tuple(states[-1] for states in all_states(model, series))
+    """Hidden states after the last row with a value of y."""
+    last = series.last_known(len(series.y) - 1)
+    return tuple(states[last] for states in all_states(model, series))
 
 
 def check_complete(series: Series, purpose: str) -> None:

@@ -117,11 +117,15 @@ class History:
         return replace(self, calendar=self.calendar.learned(self.times[-1:], ahead, is_dense=True))
 
     def shortened(self, n_rows: int) -> History:
-        """The last rows up to the present, missing y replaced by the last one before it."""
-        stop = self.present + 1
+        """Rows up to the last one known, as many, and those missing since, up to the present.
+
+        What is missing among the first ones is replaced by the value before it.
+        """
+        stop, known = self.present + 1, self.series.last_known(self.present) + 1
         start = max(row for row in self.starts if row < stop)
-        first = max(stop - n_rows, start)
-        y = pd.DataFrame(self.y[start:stop]).ffill().to_numpy()[first - start :]
+        first = max(known - n_rows, start)
+        filled = pd.DataFrame(self.y[start:known]).ffill().to_numpy()
+        y = np.vstack([filled[first - start :], self.y[known:stop]])
         return replace(
             self,
             times=self.times[first:stop],

@@ -313,7 +313,7 @@ class NetworkHooks(AtomicForecaster):
             self._tell(str(error))
             raise
         rows = history.rows_at(steps[steps <= 0])
-        return history.times_at(steps), (history.series, rows, ahead, future)
+        return history.times_at(steps), history.series.as_last_known(rows, ahead, future)
 
     def _without_training_rows(self) -> NetworkHooks:
         """A copy that forecasts alike and is small."""

@@ -21,6 +21,8 @@ from sktime_alm.solver.network import ElmanParameters, simulate
 
 # weighted means reach back so many half-lives, of so many rows at most
 _N_HALF_LIVES, _LONGEST_HALF_LIFE = 5.0, 10_000
+# rows of missing values that are forecast on the way to later ones
+_MOST_MISSING = 500
 _KIND = "an integer or a sequence of integers"
 
 
@@ -45,6 +47,34 @@ class Series(NamedTuple):
     starts: tuple[int, ...]
     present: int
     is_complete: bool = True
+
+    def last_known(self, row: int) -> int:
+        """The last row of its sequence, no later than a row, with a value of y.
+
+        The row itself where there is none, and never further back than some hundreds of rows:
+        what was known so long ago counts for little.
+        """
+        start = max(start for start in self.starts if start <= row)
+        known = np.flatnonzero(~np.isnan(self.y[start : row + 1]).all(axis=1))
+        return max(start + int(known[-1]), row - _MOST_MISSING) if len(known) else row
+
+    def as_last_known(
+        self, rows: IntArray, steps: IntArray, X: Array
+    ) -> tuple[Series, IntArray, IntArray, Array]:
+        """A question about rows, and steps ahead of the present, put where y was last known.
+
+        Missing values since are steps ahead then, forecast on the way to later ones; so what is
+        not known about them counts. X is that of the steps.
+        """
+        known = self.last_known(self.present)
+        missing = self.X[known + 1 : self.present + 1]
+        ahead = np.concatenate([rows[rows > known] - known, steps + len(missing)])
+        return (
+            self._replace(present=known),
+            rows[rows <= known],
+            ahead,
+            np.vstack([missing, X]),
+        )
 
 
 class Term(NamedTuple):

@@ -3,6 +3,7 @@
 import pickle
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,8 @@ def with_holes(y, rows, columns=slice(None)):
 class ByHand:
     """The recursion of a fitted network, with two lags, row by row of the whole series.
 
-    The last value seen stands in for a missing one, and 0, the mean, where there is none.
+    The last value seen stands in for a missing one, and 0, the mean, where there is none; for
+    those at the end the output does.
     """
 
     def __init__(self, forecaster, y, X=None, n_fit=None, starts=(0,), lags=2):
@@ -48,6 +50,7 @@ class ByHand:
         outputs, states = [], []
         filled: list[np.ndarray] = []
         h = np.zeros(len(p.b))
+        known = np.flatnonzero(~np.isnan(self.z).all(axis=1))[-1]
         for t in range(T + n_steps):
             in_sequence = t - max(start for start in self.starts if start <= t)
             if in_sequence in (0, lags):
@@ -62,7 +65,7 @@ class ByHand:
             outputs.append(output)
             states.append(h)
             before = filled[-1] if in_sequence else np.zeros(m)
-            value = self.z[t] if t < T else output
+            value = self.z[t] if t <= known else output
             filled.append(np.where(np.isnan(value), before, value))
         return np.array(outputs), np.array(states), np.array(filled)
 
@@ -118,7 +121,6 @@ def test_rows_with_missing_y_carry_no_loss_and_the_state_runs_on(columns, option
     objective = by_hand.objective(options["alpha"], options["skip_alpha"])
     assert forecaster.objective_ == pytest.approx(objective, rel=1e-10)
     v = (X[34:].to_numpy() - X[:34].to_numpy().mean(axis=0)) / X[:34].to_numpy().std(axis=0)
-    # the last row is missing: the value before it stands in for it
     expected = by_hand.forecasts(6, v)
     found = forecaster.predict(fh=np.arange(-31, 7), X=X)
     np.testing.assert_allclose(found, expected[2:], rtol=1e-9)
@@ -156,6 +158,46 @@ def test_updates_with_missing_values_run_the_state_on(n_missing):
     extended = ByHand(forecaster, pd.concat([y, nothing]), X[:38], n_fit=30)
     np.testing.assert_allclose(
         later.predict(fh=[1], X=X), extended.forecasts(1, v[2:])[-1:], rtol=1e-9
+    )
+
+
+TRAILING: dict[str, dict[str, Any]] = {
+    "network": {"lags": 2},
+    "window means": {"lags": 0, "window_means": (1, 3), "exog_lags": [1]},
+    "several": {"lags": [1, 3], "n_init": 2},
+    "conformal": {"interval_method": "conformal"},
+    "qlike": {"loss": "qlike"},
+}
+
+
+@pytest.mark.parametrize("case", TRAILING)
+@pytest.mark.parametrize("n_missing", [1, 4])
+def test_missing_values_at_the_end_are_forecast_on_the_way(case, n_missing):
+    y, exogenous = make_data(T=120)
+    y, n = np.exp(y), 100
+    forecaster = ALMElmanForecaster(**{**NETWORK, **TRAILING[case]}).fit(y[:n], exogenous[:n])
+    steps = np.arange(1, n_missing + 4)
+    asked = {"X": exogenous[n:], "fh": steps}
+    expected = forecaster.predict(**asked), forecaster.predict_interval(**asked)
+    nothing = y[n : n + n_missing] * np.nan
+    forecaster.update(nothing, exogenous[n : n + n_missing], update_params=False)
+    files = forecaster.save(), forecaster.save(training_rows=True)
+    for known in (forecaster, *(type(forecaster).load_from_serial(serial) for _, serial in files)):
+        asked = {"X": exogenous[n + n_missing :], "fh": [1, 2, 3]}
+        found = known.predict(**asked), known.predict_interval(**asked)
+        for of_found, of_expected in zip(found, expected, strict=True):
+            pd.testing.assert_frame_equal(of_found, of_expected[n_missing:], rtol=1e-9)
+    # those of the missing rows themselves too, and with values again all is as if in one pass
+    in_sample = forecaster.predict(fh=1 - steps[:n_missing][::-1])
+    pd.testing.assert_frame_equal(in_sample, expected[0][:n_missing], rtol=1e-9)
+    at_once = ALMElmanForecaster(**{**NETWORK, **TRAILING[case]}).fit(y[:n], exogenous[:n])
+    rows = pd.concat([nothing, y[n + n_missing : 110]])
+    at_once.update(rows, exogenous[n:110], update_params=False)
+    forecaster.update(rows[n_missing:], exogenous[n + n_missing : 110], update_params=False)
+    last = {"X": exogenous[110:], "fh": [1, 2]}
+    pd.testing.assert_frame_equal(forecaster.predict(**last), at_once.predict(**last), rtol=1e-9)
+    pd.testing.assert_frame_equal(
+        forecaster.predict_interval(**last), at_once.predict_interval(**last), rtol=1e-9
     )
 
 

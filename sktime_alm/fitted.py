@@ -136,7 +136,11 @@ class Fitted:
         """
         # the first step comes last, whether it was asked for or not
         asked = np.append(steps, 1) if len(steps) else steps
-        values = self.model.y_scaler.inverse_transform(self._forecasts(series, rows, asked, X))
+        values = self._forecasts(series, rows, asked, X)
+        if len(steps) and self.level is None and self.errors.runs is not None:
+            bias = self.errors.runs.of_steps(int(asked.max())).bias[asked - 1]
+            values[len(rows) :] += self.errors.scale.of(values[len(rows) :]) * bias
+        values = self.model.y_scaler.inverse_transform(values)
         values, first = values[: len(rows) + len(steps)], values[-1]
         if self.level is None:
             return values

@@ -24,12 +24,18 @@ MIN_ERRORS = 19
 # a long window could calibrate more steps, at a cost that grows with its square
 MAX_STEPS = 120
 
+_TINY = float(np.finfo(float).tiny)
+
+# the quantile of absolute errors that tells how large they are
+SIZE = 0.8
+
 # how many times their distance the bounds of these paths lie outside of those of forecasts
 _FURTHER = 0.5
 # absolute errors below this share of their median are taken to be as large: their logarithms
 # would say more about single rows than about the scale
 _LEAST_ERROR = 0.01
-# the standard deviation of log |e| of normal errors
+# of normal errors the standard deviation, in median absolute deviations, and that of log |e|
+_MAD_TO_SD = 1.4826
 _SD_LOG_NORMAL = np.pi / np.sqrt(8.0)
 
 # the levels of quantiles that are kept to the shares of rows that fall below them, those between
@@ -66,21 +72,17 @@ class Scale:
     def fit(cls, forecasts: Array, errors: Array) -> Scale:
         """By a regression of log |e| on the forecast, shrunk towards a slope of 0.
 
-        The slope b of variance v is multiplied by the positive part of 1 - 2 v / b^2, as in the
-        estimate of James and Stein: what rows might show by chance becomes 0.
-
         Parameters
         ----------
         forecasts, errors : arrays of shape (n, m)
         """
         centre, size = forecasts.mean(axis=0), np.abs(errors)
-        least = np.maximum(_LEAST_ERROR * np.median(size, axis=0), np.finfo(float).tiny)
+        least = np.maximum(_LEAST_ERROR * np.median(size, axis=0), _TINY)
         logs, deviations = np.log(np.maximum(size, least)), forecasts - centre
-        squares = np.maximum((deviations**2).sum(axis=0), np.finfo(float).tiny)
+        squares = np.maximum((deviations**2).sum(axis=0), _TINY)
         slope = (deviations * (logs - logs.mean(axis=0))).sum(axis=0) / squares
-        ratio = _SD_LOG_NORMAL**2 / np.maximum(slope**2 * squares, np.finfo(float).tiny)
         extent = np.array([forecasts.min(axis=0), forecasts.max(axis=0)])
-        return cls(slope * np.maximum(1.0 - 2.0 * ratio, 0.0), centre, extent)
+        return cls(slope * shrinkage(slope, _SD_LOG_NORMAL**2 / squares), centre, extent)
 
     def of(self, forecasts: Array) -> Array:
         """s of forecasts of shape (..., m)."""
@@ -91,6 +93,59 @@ class Scale:
         slope = self.slope * after.scale / before.scale
         moved = [after.transform(before.inverse_transform(a)) for a in (self.centre, self.extent)]
         return Scale(slope, *moved)
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Errors one, two, ... steps ahead from the same row, in units of their scale.
+
+    Attributes
+    ----------
+    errors : array of shape (n, n_steps, m)
+    bias : array of shape (n_steps, m)
+        What forecasts so many steps ahead fall short of.
+    """
+
+    errors: Array
+    bias: Array
+
+    @classmethod
+    def of(cls, errors: Array, n_independent: Array) -> Runs:
+        """With their bias, which is 0 where the errors might show it by chance.
+
+        ``n_independent``, of shape (n_steps,), is how many errors that do not overlap those of a
+        step say as much as.
+        """
+        # medians: few rows of a small scale would rule the means
+        bias = np.median(errors, axis=0)
+        deviation = _MAD_TO_SD * np.median(np.abs(errors - bias), axis=0)
+        variance = 0.5 * np.pi * deviation**2 / n_independent[:, None]
+        return cls(errors, bias * shrinkage(bias, variance))
+
+    def times(self, factor: Array) -> Runs:
+        """Errors so many times as large, for each output."""
+        return Runs(self.errors * factor, self.bias * factor)
+
+    def of_steps(self, n_steps: int) -> Runs:
+        """Those of so many steps: beyond the k known ones they grow as the last of these did.
+
+        With the exponent g at which errors, as large as h^g, rose over the last half of the known
+        steps, those of the last one times (h / k)^g.
+        """
+        n_known, steps = self.errors.shape[1], np.arange(1, n_steps + 1)
+        known = np.minimum(steps, n_known) - 1
+        further = np.maximum(steps / n_known, 1.0)[:, None] ** self._growth()
+        return Runs(self.errors[:, known] * further, self.bias[known] * further)
+
+    def _growth(self) -> Array:
+        """The exponent g of each output, 0 to 1; that of a random walk if one step is known."""
+        n_steps = self.errors.shape[1]
+        if n_steps == 1:
+            return np.full(self.errors.shape[2], 0.5)
+        steps = np.arange(n_steps // 2, n_steps)
+        sizes = np.quantile(np.abs(self.errors[:, steps]), SIZE, axis=0)
+        slopes = np.polyfit(np.log(steps + 1.0), np.log(np.maximum(sizes, _TINY)), 1)[0]
+        return np.asarray(np.clip(slopes, 0.0, 1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +166,8 @@ class Errors:
         Where rows were few.
     by_step : tuple of arrays of shape (n_errors, m)
         For "conformal", the errors of each number of steps ahead, in units of their scale.
-    runs : array of shape (n, n_steps, m), optional
-        Errors one, two, ... steps ahead from the same row, in units of their scale: paths are made
-        of these, and not simulated.
+    runs : Runs, optional
+        Paths are made of these, and not simulated.
     """
 
     one_step: Array
@@ -122,14 +176,17 @@ class Errors:
     is_validated: bool = False
     posterior: Posterior | None = None
     by_step: tuple[Array, ...] = ()
-    runs: Array | None = None
+    runs: Runs | None = None
 
     @classmethod
-    def of_runs(cls, errors: Array, forecasts: Array) -> Errors:
-        """From errors of shape (n, n_steps, m), and the forecasts."""
+    def of_runs(cls, errors: Array, forecasts: Array, n_independent: Array) -> Errors:
+        """From errors of shape (n, n_steps, m), and the forecasts.
+
+        ``n_independent`` is that of :meth:`Runs.of`.
+        """
         scale = Scale.fit(forecasts[:, 0], errors[:, 0])
-        runs = errors / scale.of(forecasts)
-        return cls(runs[:, 0], np.ones((1, errors.shape[2])), scale, runs=runs)
+        runs = Runs.of(errors / scale.of(forecasts), n_independent)
+        return cls(runs.errors[:, 0], np.ones((1, errors.shape[2])), scale, runs=runs)
 
     def of_first_step(self) -> Array:
         """Those that quantiles one step ahead are made of, in units of their scale."""
@@ -137,18 +194,27 @@ class Errors:
 
     def of_steps(self) -> tuple[Array, ...]:
         """Those of each number of steps ahead that are known without a simulation."""
-        return (self.one_step,) if self.runs is None else tuple(np.swapaxes(self.runs, 0, 1))
+        return (self.one_step,) if self.runs is None else tuple(np.swapaxes(self.runs.errors, 0, 1))
 
     def times(self, factor: Array) -> Errors:
         """Errors so many times as large, for each output, but for the posterior."""
         by_step = tuple(of_step * factor for of_step in self.by_step)
-        runs = None if self.runs is None else self.runs * factor
+        runs = None if self.runs is None else self.runs.times(factor)
         return replace(self, one_step=self.one_step * factor, by_step=by_step, runs=runs)
 
     def in_units(self, before: Standardizer, after: Standardizer) -> Errors:
         """The same of forecasts in other standardised units, but for the posterior."""
         scale = self.scale.in_units(before, after)
         return replace(self.times(before.scale / after.scale), scale=scale)
+
+
+def shrinkage(estimate: Array, variance: Array) -> Array:
+    """What an estimate b of variance v is multiplied by: the positive part of 1 - 2 v / b^2.
+
+    As in the estimate of James and Stein: what rows might show by chance becomes 0.
+    """
+    squares = estimate**2
+    return np.asarray(np.maximum(squares - 2.0 * variance, 0.0) / np.maximum(squares, _TINY))
 
 
 def draw_noise(errors: Array, n_steps: int, seed: int, n_paths: int = N_PATHS) -> Array:
@@ -305,7 +371,7 @@ def spread(model: Model, errors: Errors, found: Situation, seed: int) -> Array:
     """Paths from a situation on, simulated or of runs of errors: (N_PATHS, n_steps, m)."""
     n_steps, posterior = len(found.exogenous), errors.posterior
     if errors.runs is not None:
-        return _around_forecasts(model, errors, found, errors.runs)
+        return _around_forecasts(model, errors.scale, errors.runs, found)
     n_drawn = 0 if posterior is None else round(posterior.share * N_PATHS)
     pieces = []
     if posterior is not None and n_drawn:
@@ -323,12 +389,12 @@ def spread(model: Model, errors: Errors, found: Situation, seed: int) -> Array:
     return np.concatenate(pieces)
 
 
-def _around_forecasts(model: Model, errors: Errors, found: Situation, runs: Array) -> Array:
-    """Forecasts with runs of errors, each as often; the last step stands for all further ones."""
+def _around_forecasts(model: Model, scale: Scale, runs: Runs, found: Situation) -> Array:
+    """Forecasts with runs of errors, each as often."""
     forecasts = model.forecast(found.states, found.past, found.exogenous)
-    steps = np.minimum(np.arange(len(forecasts)), runs.shape[1] - 1)
-    drawn = runs[np.arange(N_PATHS) * len(runs) // N_PATHS][:, steps]
-    paths = forecasts + errors.scale.of(forecasts) * drawn
+    of_steps = runs.of_steps(len(forecasts)).errors
+    drawn = of_steps[np.arange(N_PATHS) * len(of_steps) // N_PATHS]
+    paths = forecasts + scale.of(forecasts) * drawn
     return np.clip(paths, *_further(model)) if model.y_scaler.is_log else paths
 
 

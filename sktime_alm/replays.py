@@ -15,7 +15,7 @@ import numpy as np
 
 from sktime_alm.fitted import situations_of
 from sktime_alm.inputs import Series
-from sktime_alm.intervals import MIN_ERRORS, Errors
+from sktime_alm.intervals import MIN_ERRORS, SIZE, Errors
 from sktime_alm.model import Model
 from sktime_alm.solver._typing import Array
 
@@ -23,8 +23,6 @@ from sktime_alm.solver._typing import Array
 _N_PIECES, _N_ORIGINS = 80, 2
 # the most steps ahead of these forecasts, as a number and as a share of the rows of most series
 _MOST_STEPS, _SHARE = 24, 0.2
-# the quantile of absolute errors that tells how large they are
-_SIZE = 0.8
 
 
 class Piece(NamedTuple):
@@ -69,7 +67,7 @@ def excess_after(replays: Sequence[Replay], errors: Errors, n_rows: int) -> Arra
 
 def _excess(before: Errors, after: Errors) -> Array:
     """How many times larger errors one step ahead were: more rows do not make them larger."""
-    sizes = (np.quantile(np.abs(e.one_step), _SIZE, axis=0) for e in (before, after))
+    sizes = (np.quantile(np.abs(e.one_step), SIZE, axis=0) for e in (before, after))
     of_before, of_after = (np.maximum(size, np.finfo(float).tiny) for size in sizes)
     return np.asarray(np.maximum(of_before / of_after, 1.0))
 
@@ -87,6 +85,7 @@ def replayed(
     is_log : bool
         Whether logarithms are taken, so that zeros alone tell nothing.
     """
+    n_all = sum(len(series.y) for series in panel)
     usual = int(np.median([np.diff([*series.starts, len(series.y)]).max() for series in panel]))
     n_steps = min(_MOST_STEPS, max(int(_SHARE * usual), 1))
     n_following = _N_ORIGINS + n_steps - 1
@@ -106,7 +105,9 @@ def replayed(
         n_known = _n_steps_known(errors)
         if n_known:
             errors, forecasts = _filled(errors[:, :n_known]), forecasts[:, :n_known]
-            yield Replay(n_rows, Errors.of_runs(errors, forecasts))
+            # so many pieces with what follows lie beside each other
+            n_apart = np.minimum(len(errors), n_all / (n_rows + np.arange(1.0, n_known + 1.0)))
+            yield Replay(n_rows, Errors.of_runs(errors, forecasts, n_apart))
 
 
 def _n_steps_known(errors: Array) -> int:

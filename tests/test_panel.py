@@ -133,6 +133,10 @@ def test_a_new_series_is_scaled_and_run_through_the_pretrained_network(n_rows):
     own = forecaster.networks_[0]
     np.testing.assert_array_equal(own.hidden_layer, p.hidden_layer)
     expected = by_hand(own, y[:n_rows], X, 2, 4)
+    runs = forecaster._fitted.errors.runs
+    if runs is not None:
+        # what forecasts of so few rows of the panel's series fell short of
+        expected += runs.of_steps(4).bias * y[:n_rows].std(axis=0, ddof=0).to_numpy()
     within = bounded(expected, y[:n_rows])
     found = forecaster.predict(fh=[1, 2, 3, 4], X=X)
     np.testing.assert_allclose(found[:within], expected[:within], rtol=1e-9)

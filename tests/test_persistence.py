@@ -150,7 +150,7 @@ def test_a_pretrained_network_is_saved_without_the_panel():
     sizes.append(len(forecaster.save()[1]))
     # the errors of the panel, of its pieces and of the fit, and no states
     found = [replay.errors for replay in forecaster.pretrained_.pretrained.replays]
-    runs = [errors.runs.nbytes + errors.one_step.nbytes for errors in found]
+    runs = [errors.runs.errors.nbytes + errors.one_step.nbytes for errors in found]
     assert max(sizes) < 1500 * 8 + sum(runs) + max(runs) + 20_000
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.inputs import Series
-from sktime_alm.intervals import N_PATHS, Errors
+from sktime_alm.intervals import N_PATHS, Errors, Runs
 from sktime_alm.replays import Replay, _pieces, errors_after, excess_after
 from tests.conftest import NETWORK
 
@@ -71,12 +71,12 @@ def test_values_missing_do_not_count_as_rows(pretrained):
     y[3:] = np.nan
     fitted = pretrained.fit(y)._fitted
     replays = pretrained.pretrained_.pretrained.replays
-    np.testing.assert_array_equal(fitted.errors.runs, errors_after(replays, 3).runs)
+    np.testing.assert_array_equal(fitted.errors.runs.errors, errors_after(replays, 3).runs.errors)
 
 
 def replay_of(n_rows, size):
     runs = size * np.random.default_rng(0).normal(size=(50, 3, 1))
-    return Replay(n_rows, Errors.of_runs(runs, np.zeros_like(runs)))
+    return Replay(n_rows, Errors.of_runs(runs, np.zeros_like(runs), np.full(runs.shape[1], 50.0)))
 
 
 def test_errors_between_two_lengths_are_as_large_as_their_sizes_suggest():
@@ -84,11 +84,11 @@ def test_errors_between_two_lengths_are_as_large_as_their_sizes_suggest():
     assert errors_after(replays, 4).one_step == pytest.approx(replays[0].errors.one_step)
     # half way between the logarithms
     half = errors_after(replays, 8)
-    np.testing.assert_allclose(half.runs, replays[0].errors.runs / 2.0)
+    np.testing.assert_allclose(half.runs.errors, replays[0].errors.runs.errors / 2.0)
     assert errors_after(replays, 16) is None
     # more rows do not make errors larger: that is chance
     turned = [replay_of(4, 1.0), replay_of(16, 4.0)]
-    np.testing.assert_array_equal(errors_after(turned, 8).runs, turned[0].errors.runs)
+    np.testing.assert_array_equal(errors_after(turned, 8).runs.errors, turned[0].errors.runs.errors)
 
 
 def test_pieces_lie_within_sequences_and_are_spread_over_all():
@@ -111,18 +111,64 @@ def test_paths_are_runs_of_errors_around_the_forecasts(pretrained):
     y = autoregressions(1, 6, np.random.default_rng(5)).loc["s0", "y"]
     fitted = pretrained.fit(y)._fitted
     runs = fitted.errors.runs
-    steps = np.array([1, 2, runs.shape[1], runs.shape[1] + 5])
+    steps = np.array([1, 2, runs.errors.shape[1], runs.errors.shape[1] + 5])
     series, no_X = pretrained._history.series, np.zeros((steps[-1], 0))
     paths = fitted.paths(series, steps, no_X)
-    point = fitted.forecasts(series, np.empty(0, int), steps, no_X)
+    forecasts = fitted._forecasts(series, np.empty(0, int), steps, no_X)
     assert paths.shape == (N_PATHS, 4, 1)
-    deviations = (paths - point) / fitted.model.y_scaler.scale
-    forecasts = fitted.model.y_scaler.transform(point)
-    for k, step in enumerate(np.minimum(steps, runs.shape[1])):
-        expected = fitted.errors.scale.of(forecasts[k]) * np.unique(runs[:, step - 1])
+    deviations = fitted.model.y_scaler.transform(paths) - forecasts
+    known = runs.of_steps(steps[-1]).errors
+    np.testing.assert_array_equal(known[:, : runs.errors.shape[1]], runs.errors)
+    for k, step in enumerate(steps):
+        expected = fitted.errors.scale.of(forecasts[k]) * np.unique(known[:, step - 1])
         np.testing.assert_allclose(
             np.unique(deviations[:, k].round(9)), expected.round(9), atol=2e-9
         )
+
+
+@pytest.mark.parametrize(("n_known", "exponent"), [(1, 0.5), (4, 0.8), (12, 0.0)])
+def test_errors_of_further_steps_grow_as_those_known(n_known, exponent):
+    steps = np.arange(1, n_known + 1.0)[:, None]
+    errors = (1.0 + np.random.default_rng(0).normal(size=(50, 1, 2))) * steps**exponent
+    runs = Runs.of(errors, np.full(n_known, 50.0)).of_steps(20)
+    expected = np.broadcast_to(np.arange(1, 21.0)[:, None] ** exponent, (20, 2))
+    for found in (*(runs.errors / runs.errors[:, :1]), runs.bias / runs.bias[:1]):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_the_bias_of_forecasts_is_that_which_chance_does_not_explain():
+    errors = np.random.default_rng(0).normal([0.0, 0.5, 2.0], size=(200, 3))[:, :, None]
+    few, many = (Runs.of(errors, np.full(3, n)).bias[:, 0] for n in (4.0, 200.0))
+    assert (few[:2] == 0.0).all() and 1.0 < few[2] < 2.0
+    assert many[0] == 0.0 and many[1:] == pytest.approx([0.5, 2.0], abs=0.2)
+
+
+def trending(n_series, n_rows, rng):
+    """Random walks that go the same way, from levels of their own."""
+    steps = 0.5 + rng.normal(size=(n_series, n_rows))
+    walks = 10.0 * rng.normal(size=(n_series, 1)) + steps.cumsum(axis=1)
+    return {k: pd.DataFrame({"y": walk}) for k, walk in enumerate(walks)}
+
+
+@pytest.mark.parametrize("n_rows", [3, 12])
+def test_series_that_trend_like_the_panel_are_forecast_to_go_on(n_rows):
+    rng, fh = np.random.default_rng(1), [1, 6, 20]
+    inside, errors, naive = [], [], []
+    for _ in range(2):
+        panel = pd.concat(trending(30, 40, rng), names=["series", "time"])
+        forecaster = ALMElmanForecaster(lags=2, **{**NETWORK, "alpha": np.inf}).pretrain(panel)
+        for y in trending(40, n_rows + 20, rng).values():
+            forecaster.fit(y["y"][:n_rows])
+            low, high = forecaster.predict_interval(fh=fh, coverage=0.9).to_numpy().T
+            point = forecaster.predict(fh=fh)
+            actual = y["y"][point.index]
+            assert ((low <= point) & (point <= high)).all()
+            inside.append((low <= actual) & (actual <= high))
+            errors.append(np.abs(actual - point))
+            naive.append(np.abs(actual - y["y"].iloc[n_rows - 1]))
+    # 80 values of each step, which see two panels
+    assert 0.82 <= np.mean(inside) <= 0.98
+    assert (np.mean(errors, axis=0)[1:] < 0.85 * np.mean(naive, axis=0)[1:]).all()
 
 
 def test_variances_after_few_rows_have_finite_moments():
@@ -161,7 +207,7 @@ def test_gaps_and_values_missing_in_the_panel_leave_pieces_enough():
         forecaster = ALMElmanForecaster(**NETWORK).pretrain(panel)
         replays = forecaster.pretrained_.pretrained.replays
         assert [replay.n_rows for replay in replays[:5]] == [1, 2, 3, 4, 8]
-        assert all(np.isfinite(replay.errors.runs).all() for replay in replays)
+        assert all(np.isfinite(replay.errors.runs.errors).all() for replay in replays)
         inside = []
         for _ in range(60):
             y = pd.Series(rng.normal(size=40).cumsum()[30:], panel.loc[0].index[:10])
@@ -172,4 +218,6 @@ def test_gaps_and_values_missing_in_the_panel_leave_pieces_enough():
 
 def test_series_shorter_than_every_piece_have_the_errors_of_the_shortest():
     replays = [replay_of(4, 4.0), replay_of(16, 1.0)]
-    np.testing.assert_array_equal(errors_after(replays, 2).runs, replays[0].errors.runs)
+    np.testing.assert_array_equal(
+        errors_after(replays, 2).runs.errors, replays[0].errors.runs.errors
+    )

@@ -147,9 +147,11 @@ class Fitted:
         values, first = values * self.level.factor, first * self.level.factor
         is_later = steps > 1
         if is_later.any():
-            # means of paths, as many times those one step ahead as they are in the simulation;
-            # what few rows leave unknown has Student's tails, whose exponential has no mean
-            known = replace(self, errors=replace(self.errors, posterior=None))
+            # means of paths, as many times those one step ahead as they are in the simulation, which
+            # is not stretched: what few errors leave unknown, as few rows do, would rule the mean
+            # of an exponential, and Student's tails of it have none
+            plain = replace(self.errors, posterior=None, stretch=np.ones((1, series.y.shape[1])))
+            known = replace(self, errors=plain)
             paths = known.paths(series, np.append(1, steps[is_later]), X).mean(axis=0)
             values[len(rows) :][is_later] = first * (paths[1:] / paths[0])
         return values

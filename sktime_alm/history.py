@@ -13,6 +13,9 @@ from sktime_alm.frames import as_floats, check_columns, listed, reordered
 from sktime_alm.inputs import InputLayout, Series
 from sktime_alm.solver._typing import Array, IntArray
 
+# where logarithms are taken: what lies beyond has a square, or a variance, beyond double precision
+_LEAST, _LARGEST = 1e-150, 1e150
+
 
 class HoleInX(ValueError):
     """X lacks times before others that it has."""
@@ -166,7 +169,7 @@ class History:
         Raises
         ------
         ValueError
-            If a value is below 0, or a column holds no other than zeros.
+            If a value is below 0 or beyond use, or a column holds no other than zeros.
         """
         is_wrong = (self.y < 0.0).any(axis=1)
         if is_wrong.any():
@@ -177,6 +180,14 @@ class History:
                 "returns and not logarithms"
             )
         is_zero = self.y == 0.0
+        is_far = ~is_zero & ((self.y < _LEAST) | (self.y > _LARGEST))
+        if is_far.any():
+            row, column = np.argwhere(is_far)[0]
+            raise ValueError(
+                f"y must be 0 or between {_LEAST:g} and {_LARGEST:g} with a loss of logarithms, "
+                f"such as 'qlike'; found {self.y[row, column]:g} at {self.times[row]}. Use "
+                "other units"
+            )
         if not (self.y > 0.0).any(axis=0).all():
             raise ValueError("y must be above 0 in some row, found a column without such a value")
         if not is_zero[first:].any():

@@ -181,13 +181,18 @@ class InputLayout:
         return max(self.memory, max((term.last for term in self.terms), default=0))
 
     @property
-    def context(self) -> int:
-        """Number of rows at the beginning of a sequence that only serve as inputs.
+    def least_memory(self) -> int:
+        """Number of these that must be there.
 
         Weighted means begin at the mean of the series, and ask for one row alone.
         """
+        return max((*self.lags, *self.windows, min(len(self.half_lives), 1)), default=0)
+
+    @property
+    def context(self) -> int:
+        """Number of rows at the beginning of a sequence that only serve as inputs."""
         of_X = (term.last if term.half_life is None else 1 for term in self.terms)
-        return max((*self.lags, *self.windows, *of_X, min(len(self.half_lives), 1)), default=0)
+        return max((self.least_memory, *of_X))
 
     @property
     def n_averages(self) -> int:

@@ -14,6 +14,9 @@ from sktime_alm.estimator import Pretrained
 from sktime_alm.frames import check_columns, listed
 from sktime_alm.history import History
 
+# rows that tell how far a series lies apart, and how many times further is another frequency
+_TELLING, _OTHER_PACE = 5, 1.9
+
 
 @dataclass(frozen=True, eq=False)
 class PanelNetwork:
@@ -63,15 +66,36 @@ def histories(
     levels = list(range(y.index.nlevels - 1))
     # pandas 2.2 warns of a list of one
     by = levels if len(levels) > 1 else levels[0]
+    of_first: pd.Timedelta | None = None
     for key, series in y.groupby(level=by, sort=False):
         names = key if isinstance(key, tuple) else (key,)
         of_series = None if X is None else X.xs(names, level=levels)
         try:
             found = History.of(series.droplevel(levels), of_series, X_columns, calendar)
+            of_first = _checked_pace(found.times, of_first)
         except ValueError as error:
             raise refused(error, names) from error
         calendar = found.calendar if calendar is None else calendar
         yield found
+
+
+def _checked_pace(times: pd.Index, of_first: pd.Timedelta | None) -> pd.Timedelta | None:
+    """The least time between two rows, that of the first series if it is known.
+
+    A series of days among months would be taken for as many months, one of months among days for
+    rows that have nothing before them.
+    """
+    if len(times) < _TELLING or not isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)):
+        return of_first
+    stamps = times.to_timestamp() if isinstance(times, pd.PeriodIndex) else times
+    pace = pd.Timedelta(stamps.to_series().diff().min())
+    if of_first is not None and not 1.0 / _OTHER_PACE < pace / of_first < _OTHER_PACE:
+        raise ValueError(
+            f"y must have series of one frequency, since a step means the same in all; found rows "
+            f"{pace} apart or more, {of_first} in the series before. Pretrain a forecaster for "
+            "each frequency"
+        )
+    return pace if of_first is None else of_first
 
 
 def refused(error: ValueError, key: Any) -> ValueError:

@@ -98,8 +98,8 @@ class Validation:
         return network.outputs(h, rows.inputs), h
 
     def _has_lags(self, rows: Rows) -> BoolArray:
-        """Whether all lags of a row, and the state before it, come from the rows."""
-        return np.asarray(rows.place >= max(self.layout.memory, 1))
+        """Whether the lags that a row must have, and the state before it, come from the rows."""
+        return np.asarray(rows.place >= max(self.layout.least_memory, 1))
 
     def steps_within(
         self, rows: Rows, origins: Sequence[Origin], steps: Sequence[int]

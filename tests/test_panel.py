@@ -316,6 +316,27 @@ def test_a_pretrained_network_beats_one_for_each_short_series(length, share):
     assert np.mean(errors["pretrained"]) < share * np.mean(errors["alone"])
 
 
+@pytest.mark.parametrize(("first", "other"), [("ME", "D"), ("D", "W"), ("h", "D"), ("QS", "MS")])
+def test_series_of_different_frequencies_are_refused(first, other):
+    indices = (pd.date_range("2000-01-01", periods=30, freq=name) for name in (first, other))
+    series = {k: pd.DataFrame({"y": np.sin(np.arange(30.0))}, i) for k, i in enumerate(indices)}
+    panel = pd.concat(series, names=["series", "time"])
+    with pytest.raises(ValueError, match=r"y must have series of one frequency.*\(series 1\)"):
+        ALMElmanForecaster(**NETWORK).pretrain(panel)
+
+
+def test_series_of_one_frequency_may_lie_beside_each_other_and_have_gaps():
+    sundays, mondays = (
+        pd.date_range("2000-01-01", periods=40, freq=f"W-{d}") for d in ("SUN", "MON")
+    )
+    series = {
+        k: pd.DataFrame({"y": np.sin(np.arange(len(i)))}, i)
+        for k, i in enumerate((sundays, mondays, sundays.delete([7, 20]), sundays[[3, 5, 9]]))
+    }
+    panel = pd.concat(series, names=["series", "time"])
+    assert ALMElmanForecaster(**NETWORK).pretrain(panel).pretrained_.calendar.holds(sundays)
+
+
 def test_the_columns_of_several_series_are_those_of_the_panel_in_their_order():
     rng = np.random.default_rng(0)
     series = {key: pd.DataFrame(rng.normal(size=(30, 2)), columns=["a", "b"]) for key in "xy"}

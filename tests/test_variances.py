@@ -96,6 +96,35 @@ def test_zeros_are_said_once_and_negative_values_refused_by_name():
         ALMElmanForecaster(**QUICK).fit(0.0 * y)
 
 
+@pytest.mark.parametrize("far", [1e-300, 1e300])
+def test_values_whose_squares_are_beyond_double_precision_are_refused(far):
+    y, _ = make_variances(60)
+    expected = ALMElmanForecaster(**QUICK).fit(y).predict(fh=[1])
+    y[50] *= far
+    with pytest.raises(ValueError, match=r"y must be 0 or between 1e-150 and 1e\+150.* at 50"):
+        ALMElmanForecaster(**QUICK).fit(y)
+    forecaster = ALMElmanForecaster(**QUICK).fit(y[:50])
+    before = forecaster.predict(fh=[1])
+    with pytest.raises(ValueError, match="Use other units"):
+        forecaster.update(y[50:], update_params=False)
+    pd.testing.assert_series_equal(forecaster.predict(fh=[1]), before)
+    # scaled as a whole they are fine, up to there
+    y = make_variances(60)[0] * 1e140
+    found = ALMElmanForecaster(**QUICK).fit(y)
+    np.testing.assert_allclose(found.predict(fh=[1]), 1e140 * expected, rtol=1e-6)
+    assert np.isfinite(found.predict_var(fh=[1])).all(axis=None)
+
+
+def test_weighted_means_ask_for_no_more_rows_than_they_need():
+    y, _ = make_variances(100)
+    forecaster = ALMElmanForecaster(**QUICK, interval_method="conformal").fit(y)
+    n_errors = [len(of_step) for of_step in forecaster._fitted.errors.by_step]
+    # of models of 55, 70 and 85 % of 99 rows, on those that follow
+    assert n_errors[0] == 45 and len(n_errors) > 20
+    found = forecaster.predict_interval(fh=[1, 20], coverage=0.9)
+    assert (found.to_numpy() > 0.0).all()
+
+
 @pytest.mark.parametrize("update_params", [False, True])
 def test_updates_files_and_quantiles(update_params):
     days = pd.bdate_range("2020-01-01", periods=260)

@@ -147,9 +147,9 @@ class Fitted:
         values, first = values * self.level.factor, first * self.level.factor
         is_later = steps > 1
         if is_later.any():
-            # means of paths, as many times those one step ahead as they are in the simulation, which
-            # is not stretched: what few errors leave unknown, as few rows do, would rule the mean
-            # of an exponential, and Student's tails of it have none
+            # means of paths, as many times those one step ahead as they are in the simulation. It
+            # is not stretched: what few errors and few rows leave unknown would rule the mean of
+            # an exponential, and with Student's tails there is none
             plain = replace(self.errors, posterior=None, stretch=np.ones((1, series.y.shape[1])))
             known = replace(self, errors=plain)
             paths = known.paths(series, np.append(1, steps[is_later]), X).mean(axis=0)

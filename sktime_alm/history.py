@@ -111,6 +111,20 @@ class History:
             present=len(self.times) + len(times) - 1,
         )
 
+    def revisions(self, y: pd.DataFrame) -> str | None:
+        """What becomes of values that differ from those seen at the same times, if any do."""
+        rows = self.times.get_indexer(self.calendar.comparable(y.index, "y"))
+        if y.shape[1] != self.y.shape[1] or (rows < 0).all():
+            return None
+        values = as_floats(y, "y", may_miss=True).to_numpy()[rows >= 0]
+        seen = self.y[rows[rows >= 0]]
+        if (np.isnan(values) | np.isclose(values, seen, rtol=1e-9, atol=0.0)).all():
+            return None
+        return (
+            "y passed to update holds other values at times that were seen before: what was seen "
+            "stays. To take revisions in, and values that came late, fit anew."
+        )
+
     def foreseeing(self, index: pd.Index, name: str) -> History:
         """The history that takes the times of a horizon, or of X, for the trading days to come."""
         if not self.calendar.is_trading:

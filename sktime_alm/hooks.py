@@ -234,6 +234,7 @@ class NetworkHooks(AtomicForecaster):
         if update_params:
             check_complete(before.series, "update(update_params=True)")
         history, n_before = before.extended(y, X), len(before.times)
+        self._tell(before.revisions(y))
         if len(history.times) == n_before:
             return self._become(history, fitted)
         self._tell(history.gaps(n_before))

@@ -88,3 +88,21 @@ def test_training_on_costs_a_fraction_of_a_fresh_fit(alpha, n_new, monkeypatch):
     # and ends as low: as a fit that begins at random, or where a path led to, as the first did
     fresh = ALMElmanForecaster(**options).fit(y).objective_ if alpha != "auto" else before
     assert forecaster.objective_ <= 1.01 * fresh
+
+
+def test_values_that_were_seen_otherwise_are_said_to_stay_as_they_were(recwarn):
+    y = Y_MISSING["y0"]
+    forecaster = ALMElmanForecaster(**NETWORK).fit(y[:45])
+    forecaster.update(y[30:50], update_params=False)
+    assert not [w for w in recwarn if "other values" in str(w.message)]
+    expected = forecaster.predict(fh=[1])
+    for late in (Y["y0"][41:42], 1.01 * y[48:50]):
+        known = pickle.loads(pickle.dumps(forecaster))
+        with pytest.warns(UserWarning, match="times that were seen before: what was seen stays"):
+            known.update(late, update_params=False)
+        with pytest.warns(UserWarning, match="other values at times"):
+            pickle.loads(pickle.dumps(forecaster)).update(
+                pd.concat([late, y[50:52]]), update_params=False
+            )
+        known.update(y[48:50], update_params=False)
+        pd.testing.assert_series_equal(known.predict(fh=[1]), expected)

@@ -14,7 +14,7 @@ import pytest
 from sktime_alm.solver import ALMSettings, SafeguardedSettings, Status, train
 from sktime_alm.solver.execution import limited, time_is_up
 
-N_FITS = 60
+N_FITS = 36
 # what a fit may take beyond its limit, on a busy machine: a step, the start and the end
 SLACK = 3.0
 

@@ -340,12 +340,12 @@ def test_other_levels_move_a_sample_and_leave_its_order():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_levels_do_not_depend_on_how_the_rows_come(method):
-    y = autoregression(0.5, T=500)
+    y = autoregression(0.5, T=450)
     options = {"interval_method": method, "alpha": np.inf, "random_state": 0}
     at_once = ALMElmanForecaster(**options).fit(y[:400])
     one_by_one = at_once.clone().fit(y[:400])
     at_once.update(y[400:], update_params=False)
-    for row in range(400, 500):
+    for row in range(400, 450):
         one_by_one.update(y[row : row + 1], update_params=False)
     levels = at_once._fitted.levels
     assert (levels != NOMINAL[:, None]).any()

@@ -283,7 +283,7 @@ def test_optuna_search():
 
 @pytest.mark.parametrize("fh", [None, [1, 2, 12], [24]], ids=str)
 @pytest.mark.parametrize("lags", [1, 3])
-@pytest.mark.parametrize("n_rows", [5, 6, 14, 29])
+@pytest.mark.parametrize("n_rows", [5, 14, 29])
 def test_too_few_rows_for_a_network_leave_the_regression(n_rows, lags, fh):
     y = threshold_autoregression(n_rows)
     forecaster = ALMElmanForecaster(lags=lags, **QUICK).fit(y, fh=fh)
@@ -295,7 +295,7 @@ def test_too_few_rows_for_a_network_leave_the_regression(n_rows, lags, fh):
 
 
 @pytest.mark.parametrize("fh", [[1], [1, 12], [60]], ids=str)
-@pytest.mark.parametrize(("lags", "n_rows"), [(12, 20), (12, 43), (1, 40), (30, 62)])
+@pytest.mark.parametrize(("lags", "n_rows"), [(12, 20), (1, 40), (30, 62)])
 def test_horizons_and_lags_beyond_the_blocks_that_judge(lags, n_rows, fh):
     y = autoregression(n_rows)
     forecaster = ALMElmanForecaster(lags=lags, **BRIEF).fit(y, fh=fh)

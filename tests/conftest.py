@@ -155,6 +155,15 @@ def cases(draw):
 
 
 @pytest.fixture
+def few_replays(monkeypatch):
+    """Hardly more pieces of a panel are replayed than it takes to know their errors.
+
+    What these say is tested in test_replays; of a small panel they are most of the time.
+    """
+    monkeypatch.setattr("sktime_alm.replays._N_PIECES", 12)
+
+
+@pytest.fixture
 def run_main(monkeypatch, capsys):
     """What a script of the examples prints with some arguments.
 

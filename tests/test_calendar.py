@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pandas.tseries.holiday import USFederalHolidayCalendar
 
@@ -56,6 +56,7 @@ def series(draw):
     return times, has_frequency, n_first, rows, [*cuts, len(rows)]
 
 
+@settings(max_examples=12)
 @given(series())
 def test_forecasts_are_those_of_numbered_rows_whatever_the_calendar_and_the_updates(case):
     times, has_frequency, n_first, rows, cuts = case
@@ -80,6 +81,7 @@ def test_forecasts_are_those_of_numbered_rows_whatever_the_calendar_and_the_upda
     assert found.cutoff[0] == times[last]
 
 
+@settings(max_examples=12)
 @given(series())
 def test_all_rows_at_once_are_the_rows_in_pieces(case):
     times, _, n_first, rows, cuts = case

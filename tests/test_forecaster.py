@@ -462,7 +462,7 @@ def test_the_safeguarded_method_ends_below_the_papers_on_volatility():
     y_train, X_train = y.iloc[1:-1], lagged.iloc[:-1]
     safeguarded, paper = (
         ALMElmanForecaster(
-            hidden_size=8, skip_alpha=np.inf, alpha=1.0, solver_options=options, random_state=0
+            hidden_size=4, skip_alpha=np.inf, alpha=1.0, solver_options=options, random_state=0
         ).fit(y_train, X_train)
         for options in (None, PAPER)
     )

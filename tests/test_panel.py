@@ -11,9 +11,11 @@ from sktime.split import ExpandingWindowSplitter
 
 from sktime_alm import ALMElmanForecaster, mean_of_others
 from sktime_alm.solver import train
-from tests.conftest import NETWORK, named
+from tests.conftest import DESCENT, NETWORK, named
 from tests.test_forecaster import make_data
 from tests.test_penalties import threshold_autoregression
+
+pytestmark = pytest.mark.usefixtures("few_replays")
 
 NAMES = ["series", "time"]
 
@@ -55,7 +57,8 @@ def assert_same(found, expected, rtol=1e-9):
         np.testing.assert_allclose(named(found)[name], array, rtol=rtol, atol=1e-12)
 
 
-@pytest.mark.parametrize("backend", ["dask", "loky"])
+# processes of their own import all of it, twice
+@pytest.mark.parametrize("backend", ["dask", pytest.param("loky", marks=pytest.mark.slow)])
 def test_series_fitted_in_workers_equal_those_fitted_here(backend):
     if backend == "dask":
         pytest.importorskip("dask")
@@ -78,6 +81,7 @@ def test_series_fitted_in_workers_equal_those_fitted_here(backend):
 
 
 # beside the one before, whose two processes are still there
+@pytest.mark.slow
 def test_evaluations_in_worker_processes_give_the_same_bits():
     y, X = make_data()
     cv = ExpandingWindowSplitter(initial_window=30, step_length=8, fh=[1, 2])
@@ -218,7 +222,7 @@ def test_a_second_panel_trains_the_network_on():
 
 def test_pretraining_chooses_penalties_and_starts_series_anew():
     panel = nonlinear_panel(6, 40)
-    auto = {"hidden_size": 3, "max_iter": 20, "random_state": 0}
+    auto = {"hidden_size": 3, "max_iter": 5, "random_state": 0, "solver_options": DESCENT}
     forecaster = ALMElmanForecaster(**auto).pretrain(panel)
     penalties = forecaster.pretrained_.pretrained.penalties
     assert np.isfinite(penalties.alpha) and len(penalties.path) > 20

@@ -65,17 +65,17 @@ def changed_from(panel, row):
 
 
 @pytest.mark.parametrize("name", EXHAUSTIVE_IF_EACH)
-def test_a_forecast_knows_the_rows_before_its_own_and_no_others(name):
-    panel, n = simulated(170, 2), 150
-    train, test = panel.rows(0, n), panel.rows(n, 170)
+def test_a_forecast_knows_the_rows_before_its_own_and_no_others(name, few_replays):
+    panel, n = simulated(124, 2), 110
+    train, test = panel.rows(0, n), panel.rows(n, 124)
     expected = MODELS[name].forecast(train, test)
     assert list(expected.index) == list(test.variances.index)
-    for row in (1, 12):
-        found = MODELS[name].forecast(train, changed_from(test, row))
-        # the forecast of the first changed row is made before it is seen
-        pd.testing.assert_frame_equal(found.iloc[: row + 1], expected.iloc[: row + 1])
-        following = found.iloc[row + 1] / expected.iloc[row + 1] - 1.0
-        assert (np.abs(following) > 1e-3).all()
+    row = 6
+    found = MODELS[name].forecast(train, changed_from(test, row))
+    # the forecast of the first changed row is made before it is seen
+    pd.testing.assert_frame_equal(found.iloc[: row + 1], expected.iloc[: row + 1])
+    following = found.iloc[row + 1] / expected.iloc[row + 1] - 1.0
+    assert (np.abs(following) > 1e-3).all()
 
 
 @pytest.mark.parametrize("name", EXHAUSTIVE_IF_OURS)

@@ -16,6 +16,9 @@ from sktime_alm.progress import Progress
 from sktime_alm.solver import ALMSettings
 from sktime_alm.solver.result import IterationRecord, Status
 
+# what is asserted here is of the weights
+pytestmark = pytest.mark.usefixtures("few_replays")
+
 N_SERIES, LENGTH = 12, 60
 SMALL = {
     "hidden_size": 2,
@@ -104,7 +107,7 @@ def test_every_loss_and_ensembles_go_through_blocks(loss, client):
     y, X = make_panel()
     if loss == "qlike":
         y = np.exp(y / y.groupby("series").transform("std"))
-    arguments = {"loss": loss, "n_init": 2, "alpha": 3.0, "max_iter": 5}
+    arguments = {"loss": loss, "n_init": 2, "alpha": 3.0, "max_iter": 2}
     threads = pretrained(y, X, "threading", {"n_jobs": 2}, **arguments)
     workers = pretrained(y, X, "dask", **arguments)
     assert len(threads.pretrained_.pretrained.trained.networks) == 2

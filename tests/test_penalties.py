@@ -22,10 +22,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:(?s).*remember_data:FutureWarnin
 
 QUICK = {
     "hidden_size": 3,
-    "max_iter": 10,
+    "max_iter": 4,
     "random_state": 0,
     "solver_options": DESCENT,
 }
+# where the choice takes its course, whatever it ends with
+BRIEF = {**QUICK, "hidden_size": 2, "max_iter": 2}
 N_SKIP = len(SKIP_PENALTIES)
 
 
@@ -194,14 +196,14 @@ def test_the_losses_of_the_regression_are_those_of_rolling_forecasts(layout, fh)
 
 
 def test_penalties_are_chosen_within_the_window():
-    expected = ALMElmanForecaster(**QUICK).fit(Y[:34], X[:34])
+    expected = ALMElmanForecaster(**BRIEF).fit(Y[:34], X[:34])
     garbage = X.copy()
     garbage[34:] = np.nan
-    found = ALMElmanForecaster(**QUICK).fit(Y[:34], garbage)
+    found = ALMElmanForecaster(**BRIEF).fit(Y[:34], garbage)
     pd.testing.assert_frame_equal(found.alpha_path_, expected.alpha_path_)
 
 
-@pytest.mark.parametrize("strategy", ["refit", "update", "no-update_params"])
+@pytest.mark.parametrize("strategy", ["refit", "update"])
 def test_evaluate_chooses_penalties_without_the_future(strategy):
     cv = ExpandingWindowSplitter(initial_window=32, step_length=3, fh=[1, 2])
     y, exogenous = Y[:37], X[:37]
@@ -210,7 +212,7 @@ def test_evaluate_chooses_penalties_without_the_future(strategy):
     changed_X[35:] = -1e3
     options = {"scoring": MeanSquaredError(), "return_model": True, "error_score": "raise"}
     clean, changed = (
-        evaluate(ALMElmanForecaster(**QUICK), cv, *data, strategy=strategy, **options)
+        evaluate(ALMElmanForecaster(**BRIEF), cv, *data, strategy=strategy, **options)
         for data in ((y, exogenous), (changed_y, changed_X))
     )
     for fold in range(2):
@@ -220,24 +222,24 @@ def test_evaluate_chooses_penalties_without_the_future(strategy):
 
 @pytest.mark.parametrize("fh", [[1], [1, 2, 3]], ids=str)
 def test_the_regression_is_chosen_for_linear_series_and_a_network_for_others(fh):
-    options = {"hidden_size": 4, "random_state": 0}
-    linear = ALMElmanForecaster(**options).fit(autoregression(300), fh=fh)
+    options = {"hidden_size": 3, "random_state": 0, "solver_options": DESCENT}
+    linear = ALMElmanForecaster(**options).fit(autoregression(150), fh=fh)
     assert linear.alpha_ == np.inf
-    y = threshold_autoregression(400)
-    network = ALMElmanForecaster(**options).fit(y[:300], fh=fh)
+    y = threshold_autoregression(250)
+    network = ALMElmanForecaster(**options).fit(y[:150], fh=fh)
     assert np.isfinite(network.alpha_)
-    ridge = ALMElmanForecaster(alpha=np.inf, **options).fit(y[:300])
+    ridge = ALMElmanForecaster(alpha=np.inf, **options).fit(y[:150])
     mse = []
     for forecaster in (network, ridge):
-        forecaster.update(y[300:], update_params=False)
+        forecaster.update(y[150:], update_params=False)
         one_ahead = forecaster.predict(fh=np.arange(-99, 1))
-        mse.append(np.mean((one_ahead - y[300:]) ** 2))
+        mse.append(np.mean((one_ahead - y[150:]) ** 2))
     assert mse[0] < 0.2 * mse[1]
 
 
 def test_grid_search_over_penalties_and_sizes():
     y = threshold_autoregression(120)
-    cv = ExpandingWindowSplitter(initial_window=80, step_length=20, fh=np.arange(1, 21))
+    cv = ExpandingWindowSplitter(initial_window=100, step_length=20, fh=np.arange(1, 21))
     grid = [
         {"alpha": ["auto"], "skip_alpha": ["auto"]},
         {"alpha": [0.1, np.inf], "skip_alpha": [0.1], "hidden_size": [1, 4]},
@@ -281,7 +283,7 @@ def test_optuna_search():
 
 @pytest.mark.parametrize("fh", [None, [1, 2, 12], [24]], ids=str)
 @pytest.mark.parametrize("lags", [1, 3])
-@pytest.mark.parametrize("n_rows", [5, 6, 9, 14, 29])
+@pytest.mark.parametrize("n_rows", [5, 14, 29])
 def test_too_few_rows_for_a_network_leave_the_regression(n_rows, lags, fh):
     y = threshold_autoregression(n_rows)
     forecaster = ALMElmanForecaster(lags=lags, **QUICK).fit(y, fh=fh)
@@ -292,11 +294,11 @@ def test_too_few_rows_for_a_network_leave_the_regression(n_rows, lags, fh):
     assert paper.alpha_ == 1.0 and np.isnan(paper.skip_alpha_)
 
 
-@pytest.mark.parametrize("fh", [[1], [1, 12], [24], [60]], ids=str)
-@pytest.mark.parametrize(("lags", "n_rows"), [(12, 20), (12, 43), (1, 40), (30, 62)])
+@pytest.mark.parametrize("fh", [[1], [1, 12], [60]], ids=str)
+@pytest.mark.parametrize(("lags", "n_rows"), [(12, 20), (1, 40), (30, 62)])
 def test_horizons_and_lags_beyond_the_blocks_that_judge(lags, n_rows, fh):
     y = autoregression(n_rows)
-    forecaster = ALMElmanForecaster(lags=lags, **QUICK).fit(y, fh=fh)
+    forecaster = ALMElmanForecaster(lags=lags, **BRIEF).fit(y, fh=fh)
     assert forecaster.predict(fh=fh).notna().all()
     assert np.isfinite(forecaster.alpha_path_["loss"]).all()
 
@@ -304,10 +306,10 @@ def test_horizons_and_lags_beyond_the_blocks_that_judge(lags, n_rows, fh):
 @pytest.mark.filterwarnings("ignore:Time steps are missing in y:UserWarning")
 @pytest.mark.parametrize("fh", [None, [1, 3]], ids=str)
 def test_missing_values_and_gaps_in_the_window(fh):
-    y = threshold_autoregression(220)
-    y[[0, 7, 60, 61, 130, 219]] = np.nan
-    gapped = y.drop([*range(20, 25), 100, *range(140, 160)])
-    for data in (y, gapped):
+    y = threshold_autoregression(130)
+    y[[0, 7, 40, 41, 85, 129]] = np.nan
+    gapped = y.drop([*range(20, 25), 60, *range(90, 105)])
+    for data in (y, gapped) if fh is None else (gapped,):
         forecaster = ALMElmanForecaster(**QUICK).fit(data, fh=fh)
         judged = forecaster.alpha_path_[["loss", "excess", "standard_error"]]
         assert np.isfinite(judged).all(axis=None)

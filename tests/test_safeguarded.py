@@ -206,7 +206,7 @@ def test_he_weights_on_500_rows_of_100_units_give_finite_networks():
     y, X, _ = make_elman(
         500, n_inputs=80, n_outputs=30, hidden_size=100, weight_scale=0.05, random_state=0
     )
-    options = {"alpha": 500.0, "initialization": "he", "random_state": 0, "max_iter": 8}
+    options = {"alpha": 500.0, "initialization": "he", "random_state": 0, "max_iter": 4}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a start may have to be tamed
         result = train(X.to_numpy(), y.to_numpy(), 100, **options)

@@ -36,7 +36,7 @@ NAMES, CHECKS = parametrize_with_checks([ALMElmanForecaster]).args
     NAMES,
     [pytest.param(*c, marks=pytest.mark.slow if c[1] in LONG else ()) for c in CHECKS],
 )
-def test_sktime_estimator_checks(obj, test_name):
+def test_sktime_estimator_checks(obj, test_name, few_replays):
     check_estimator(obj, tests_to_run=test_name, raise_exceptions=True, verbose=False)
 
 

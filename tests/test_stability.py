@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from sktime_alm import ALMElmanForecaster
+from tests.conftest import DESCENT
 
-N_QUICK, N_ALL = 40, 1000
+N_QUICK, N_ALL = 20, 1000
 
 
 def bounds_by_hand(y, reach=3.0):
@@ -60,6 +61,7 @@ def test_a_long_run_on_wild_X_stays_within_bounds(skip_alpha, activation, lags):
         alpha=1.5e-3,
         max_iter=20,
         random_state=0,
+        solver_options=DESCENT,
     ).fit(y, X)
     n_steps = 10_000
     wild = pd.DataFrame(rng.choice([-10.0, 10.0], (n_steps, 2)), range(80, 80 + n_steps))

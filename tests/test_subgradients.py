@@ -1,5 +1,6 @@
 """The certificate of a network, beside one written anew and searched by brute force."""
 
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -116,7 +117,7 @@ def plain_residual(problem, parameters, kinks, slopes):
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
 @pytest.mark.parametrize("kinks", [[(2, 0)], [(1, 0), (4, 1)], [(1, 1), (3, 0), (5, 0)]])
 @pytest.mark.parametrize("max_recurrence", [np.inf, 0.4])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_slopes_leave_less_than_those_found(activation, kinks, max_recurrence, seed):
     problem, parameters = network_with_kinks(seed, kinks, 1.0, activation, max_recurrence)
     certificate, point, multipliers = certify_network(problem, parameters, TOLERANCE)
@@ -182,6 +183,12 @@ def scaled(problem, parameters, s, k):
     return other, ElmanParameters(s * A, W, V / k, b, s * c)
 
 
+@cache
+def minimum(max_recurrence):
+    problem = synthetic(m=1, max_recurrence=max_recurrence)
+    return problem, finish(problem, rested(problem)).trial.point.parameters
+
+
 @pytest.mark.parametrize("max_recurrence", [np.inf, 0.4])
 @pytest.mark.parametrize(
     ("s", "k"), [(1e-8, 1.0), (1e8, 1.0), (1.0, 1e-8), (1.0, 1e8), (1e-6, 1e7)]
@@ -193,11 +200,9 @@ def test_the_residual_does_not_depend_on_units(s, k, max_recurrence):
     assert found.n_kinks == reference.n_kinks
     assert found.relative_stationarity == pytest.approx(reference.relative_stationarity, rel=1e-6)
     # and at a KKT point the verdict does not
-    problem = synthetic(m=1, max_recurrence=max_recurrence)
-    trial = finish(problem, rested(problem)).trial
-    other = scaled(problem, trial.point.parameters, s, k)
-    assert certify_network(problem, trial.point.parameters, TOLERANCE)[0].is_kkt
-    assert certify_network(*other, TOLERANCE)[0].is_kkt
+    problem, parameters = minimum(max_recurrence)
+    assert certify_network(problem, parameters, TOLERANCE)[0].is_kkt
+    assert certify_network(*scaled(problem, parameters, s, k), TOLERANCE)[0].is_kkt
 
 
 def test_the_multiplier_of_the_bound_is_part_of_the_certificate():

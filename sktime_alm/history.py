@@ -13,8 +13,8 @@ from sktime_alm.frames import as_floats, check_columns, listed, reordered
 from sktime_alm.inputs import InputLayout, Series
 from sktime_alm.solver._typing import Array, IntArray
 
-# where logarithms are taken: what lies beyond has a square, or a variance, beyond double precision
-_LEAST, _LARGEST = 1e-150, 1e150
+# powers of ten that y, and half of its range beyond, where forecasts end, may reach to
+_MOST_DECADES = 300
 
 
 class HoleInX(ValueError):
@@ -194,16 +194,9 @@ class History:
                 "returns and not logarithms"
             )
         is_zero = self.y == 0.0
-        is_far = ~is_zero & ((self.y < _LEAST) | (self.y > _LARGEST))
-        if is_far.any():
-            row, column = np.argwhere(is_far)[0]
-            raise ValueError(
-                f"y must be 0 or between {_LEAST:g} and {_LARGEST:g} with a loss of logarithms, "
-                f"such as 'qlike'; found {self.y[row, column]:g} at {self.times[row]}. Use "
-                "other units"
-            )
         if not (self.y > 0.0).any(axis=0).all():
             raise ValueError("y must be above 0 in some row, found a column without such a value")
+        self._check_decades()
         if not is_zero[first:].any():
             return None
         # no numbers: Python shows a warning of one text once
@@ -211,6 +204,20 @@ class History:
             "y is 0 in some rows: there it counts as the smallest value above 0, since the loss is "
             "one of logarithms. If nothing was traded, put NaN in, a missing value."
         )
+
+    def _check_decades(self) -> None:
+        """Refuse variances so far apart, or so far from 1, that forecasts might overflow."""
+        decades = np.log10(np.where(self.y > 0.0, self.y, np.nan))
+        least, largest = np.nanmin(decades, axis=0), np.nanmax(decades, axis=0)
+        furthest = np.maximum(largest, -least) + 0.5 * (largest - least)
+        if (furthest > _MOST_DECADES).any():
+            column = int(np.argmax(furthest))
+            raise ValueError(
+                "y must not be so far from 1, nor reach over so many powers of ten, that forecasts "
+                "with a loss of logarithms are beyond double precision; found values from "
+                f"{10.0 ** least[column]:g} to {10.0 ** largest[column]:g}. Use other units, or "
+                "put NaN where nothing was measured"
+            )
 
     @property
     def series(self) -> Series:

@@ -26,24 +26,21 @@ def assert_within(values, y, reach=3.0):
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu"])
 @pytest.mark.parametrize("skip_alpha", ["auto", np.inf])
 def test_the_recurrence_contracts_where_the_data_call_for_more(skip_alpha, activation):
-    norms = []
-    for seed in range(2):
-        rng = np.random.default_rng(seed)
-        X = pd.DataFrame(rng.normal(size=(120, 1)))
-        # a sum without end of X: the state should forget nothing, and even grow
-        y = pd.Series(1.02 ** np.arange(120) * X[0].cumsum())
-        forecaster = ALMElmanForecaster(
-            hidden_size=3,
-            activation=activation,
-            lags=0,
-            skip_alpha=skip_alpha,
-            alpha=4e-5,
-            max_iter=20,
-            random_state=seed,
-        ).fit(y, X)
-        norms.append(np.linalg.norm(forecaster.parameters_.W, 2))
-    assert max(norms) <= 0.98 * (1.0 + 1e-8)
-    assert max(norms) > 0.97  # the limit is what keeps it there
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(120, 1)))
+    # a sum without end of X: the state should forget nothing, and even grow
+    y = pd.Series(1.02 ** np.arange(120) * X[0].cumsum())
+    forecaster = ALMElmanForecaster(
+        hidden_size=3,
+        activation=activation,
+        lags=0,
+        skip_alpha=skip_alpha,
+        alpha=4e-5,
+        max_iter=20,
+        random_state=0,
+    ).fit(y, X)
+    # the limit is what keeps it there
+    assert 0.97 < np.linalg.norm(forecaster.parameters_.W, 2) <= 0.98 * (1.0 + 1e-8)
 
 
 @pytest.mark.parametrize("lags", [1, 3])

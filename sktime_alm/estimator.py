@@ -96,7 +96,7 @@ class Estimator(Trainer):
         previous: Fitted | None = None,
         n_before: int = 0,
     ) -> Fitted:
-        """Fit to all rows of a series.
+        """Fit to all rows of a series, up to the last one with a value of y.
 
         Parameters
         ----------
@@ -110,15 +110,16 @@ class Estimator(Trainer):
             Number of rows that it was fitted to.
         """
         self.check(series)
-        scalers = self._scalers(series)
-        rows = self._rows(series, scalers)
+        known = series.until_known
+        scalers = self._scalers(known)
+        rows = self._rows(known, scalers)
         if previous is not None:
             return self._trained_on(series, rows, scalers, progress, previous, n_before)
         penalties = self._choose_penalties(rows, steps, progress, has_mean=True)
         trained = self._train(rows, penalties, progress)
         errors = self._errors(rows, trained, penalties, progress)
-        model = self._model(series, scalers, trained.networks)
-        return self._fitted(series, rows, model, trained.result, penalties, errors)
+        model = self._model(known, scalers, trained.networks)
+        return self._fitted(known, rows, model, trained.result, penalties, errors)
 
     def _trained_on(
         self,
@@ -307,15 +308,19 @@ class Estimator(Trainer):
         )
 
     def check(self, series: Series) -> None:
-        """Refuse too few rows."""
-        layout, n_rows = self.layout, len(series.y)
+        """Refuse too few rows; those missing at the end are none."""
+        layout, n_given, series = self.layout, len(series.y), series.until_known
+        n_rows = len(series.y)
+        found = f"found {n_rows}"
+        if n_rows < n_given:
+            found += f" before {n_given - n_rows} missing"
         full, _ = full_rows(layout.context, series)
         if len(full) < 2:
             name = layout.longest()
             where = " in one piece" if len(series.starts) > 1 else ""
             raise ValueError(
-                f"y must have at least {name} + 2 = {layout.context + 2} rows{where}, found "
-                f"{n_rows}; {name} reaches {layout.context} rows back"
+                f"y must have at least {name} + 2 = {layout.context + 2} rows{where}, "
+                f"{found}; {name} reaches {layout.context} rows back"
             )
         if np.isnan(series.y[full]).any(axis=1).all():
             raise ValueError(
@@ -327,7 +332,7 @@ class Estimator(Trainer):
             raise ValueError(
                 f"y must have at least {layout.context + n_needed} rows for "
                 f"interval_method='conformal', which calibrates on {MIN_ERRORS} errors or more, "
-                f"found {n_rows}"
+                f"{found}"
             )
 
     def _errors(

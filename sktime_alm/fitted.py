@@ -282,7 +282,8 @@ class Fitted:
         if step > n_steps:
             raise ValueError(
                 f"fh must reach at most {n_steps} steps ahead for quantiles with "
-                f"interval_method='conformal', which calibrated no more, found a step of {step}; "
+                f"interval_method='conformal', which calibrated no more, found a step of {step} "
+                "from the last value of y that is not missing; "
                 f"more rows reach up to {MAX_STEPS}, interval_method='bootstrap' any number"
             )
 

@@ -13,8 +13,8 @@ from sktime_alm.frames import as_floats, check_columns, listed, reordered
 from sktime_alm.inputs import InputLayout, Series
 from sktime_alm.solver._typing import Array, IntArray
 
-# powers of ten that y, and half of its range beyond, where forecasts end, may reach to
-_MOST_DECADES = 300
+# powers of ten that y may reach to, and so many times its range beyond, where paths may end
+_MOST_DECADES, _REACH = 300.0, 1.5
 
 
 class HoleInX(ValueError):
@@ -114,15 +114,18 @@ class History:
     def revisions(self, y: pd.DataFrame) -> str | None:
         """What becomes of values that differ from those seen at the same times, if any do."""
         rows = self.times.get_indexer(self.calendar.comparable(y.index, "y"))
-        if y.shape[1] != self.y.shape[1] or (rows < 0).all():
+        if (rows < 0).all():
             return None
-        values = as_floats(y, "y", may_miss=True).to_numpy()[rows >= 0]
+        values = reordered(y, self.y_columns) if set(y.columns) == set(self.y_columns) else y
+        values = np.asarray(values, dtype=float)[rows >= 0]
         seen = self.y[rows[rows >= 0]]
-        if (np.isnan(values) | np.isclose(values, seen, rtol=1e-9, atol=0.0)).all():
+        # to single precision, in which y may have come before
+        if (np.isnan(values) | np.isclose(values, seen, rtol=1e-6, atol=0.0)).all():
             return None
         return (
-            "y passed to update holds other values at times that were seen before: what was seen "
-            "stays. To take revisions in, and values that came late, fit anew."
+            "y passed to update holds other values at times that were seen before, such as those "
+            "of a transformer that was fitted anew: what was seen stays. To take revisions in, and "
+            "values that came late, fit anew."
         )
 
     def foreseeing(self, index: pd.Index, name: str) -> History:
@@ -194,7 +197,7 @@ class History:
                 "returns and not logarithms"
             )
         is_zero = self.y == 0.0
-        if not (self.y > 0.0).any(axis=0).all():
+        if self.is_complete and not (self.y > 0.0).any(axis=0).all():
             raise ValueError("y must be above 0 in some row, found a column without such a value")
         self._check_decades()
         if not is_zero[first:].any():
@@ -207,9 +210,12 @@ class History:
 
     def _check_decades(self) -> None:
         """Refuse variances so far apart, or so far from 1, that forecasts might overflow."""
-        decades = np.log10(np.where(self.y > 0.0, self.y, np.nan))
-        least, largest = np.nanmin(decades, axis=0), np.nanmax(decades, axis=0)
-        furthest = np.maximum(largest, -least) + 0.5 * (largest - least)
+        decades = np.log10(self.y, where=self.y > 0.0, out=np.zeros_like(self.y))
+        is_above = self.y > 0.0
+        least = decades.min(axis=0, where=is_above, initial=_MOST_DECADES)
+        largest = decades.max(axis=0, where=is_above, initial=-_MOST_DECADES)
+        furthest = np.maximum(largest, -least) + _REACH * np.maximum(largest - least, 0.0)
+        furthest[~is_above.any(axis=0)] = 0.0
         if (furthest > _MOST_DECADES).any():
             column = int(np.argmax(furthest))
             raise ValueError(

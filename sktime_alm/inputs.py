@@ -58,6 +58,14 @@ class Series(NamedTuple):
         known = np.flatnonzero(~np.isnan(self.y[start : row + 1]).all(axis=1))
         return max(start + int(known[-1]), row - _MOST_MISSING) if len(known) else row
 
+    @property
+    def until_known(self) -> Series:
+        """The rows up to the last one with a value of y."""
+        n_rows = self.last_known(len(self.y) - 1) + 1
+        starts = tuple(start for start in self.starts if start < n_rows)
+        present = min(self.present, n_rows - 1)
+        return Series(self.y[:n_rows], self.X[:n_rows], starts, present, self.is_complete)
+
     def as_last_known(
         self, rows: IntArray, steps: IntArray, X: Array
     ) -> tuple[Series, IntArray, IntArray, Array]:

@@ -142,7 +142,7 @@ class Runs:
         n_steps = self.errors.shape[1]
         if n_steps == 1:
             return np.full(self.errors.shape[2], 0.5)
-        steps = np.arange(n_steps // 2, n_steps)
+        steps = np.arange(max(n_steps // 2 - 1, 0), n_steps)
         sizes = np.quantile(np.abs(self.errors[:, steps]), SIZE, axis=0)
         slopes = np.polyfit(np.log(steps + 1.0), np.log(np.maximum(sizes, _TINY)), 1)[0]
         return np.asarray(np.clip(slopes, 0.0, 1.0))

@@ -22,7 +22,7 @@ class Level:
 
         (P + sum_i d^i q_i) / (P + sum_i d^i),
 
-    of the ratios q of the rows that came since to their forecasts, the last one first.
+    of the ratios q of the values that came since to their forecasts, the last one first.
 
     Attributes
     ----------
@@ -61,8 +61,9 @@ class Level:
         total, weight = self.total, self.weight
         for row in ratios / self.ratio:
             is_seen = ~np.isnan(row)
-            total = _DECAY * total + np.where(is_seen, row, 0.0)
-            weight = _DECAY * weight + is_seen
+            # rows that say nothing are not forgotten by either
+            total = np.where(is_seen, _DECAY * total + row, total)
+            weight = np.where(is_seen, _DECAY * weight + 1.0, weight)
         return replace(self, total=total, weight=weight)
 
     def carried_on(self, before: Level) -> Level:

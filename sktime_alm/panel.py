@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,16 @@ from sktime_alm.estimator import Pretrained
 from sktime_alm.frames import check_columns, listed
 from sktime_alm.history import History
 
-# rows that tell how far a series lies apart, and how many times further is another frequency
-_TELLING, _OTHER_PACE = 5, 1.9
+# rows that tell how far they lie apart, how many times further is another frequency, and how many
+# times the least distance the largest is where they lie evenly, as months do
+_TELLING, _OTHER_PACE, _EVEN = 5, 1.9, 1.5
+
+
+class _Pace(NamedTuple):
+    """The least time between two rows, and whether all are about as far apart."""
+
+    least: pd.Timedelta
+    is_even: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +74,7 @@ def histories(
     levels = list(range(y.index.nlevels - 1))
     # pandas 2.2 warns of a list of one
     by = levels if len(levels) > 1 else levels[0]
-    of_first: pd.Timedelta | None = None
+    of_first: _Pace | None = None
     for key, series in y.groupby(level=by, sort=False):
         names = key if isinstance(key, tuple) else (key,)
         of_series = None if X is None else X.xs(names, level=levels)
@@ -79,23 +87,28 @@ def histories(
         yield found
 
 
-def _checked_pace(times: pd.Index, of_first: pd.Timedelta | None) -> pd.Timedelta | None:
-    """The least time between two rows, that of the first series if it is known.
+def _checked_pace(times: pd.Index, of_first: _Pace | None) -> _Pace | None:
+    """How far rows lie apart; that of the first series if it is known.
 
     A series of days among months would be taken for as many months, one of months among days for
-    rows that have nothing before them.
+    rows that have nothing before them. Rows far apart, but not evenly, are days of which most are
+    missing.
     """
     if len(times) < _TELLING or not isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)):
         return of_first
     stamps = times.to_timestamp() if isinstance(times, pd.PeriodIndex) else times
-    pace = pd.Timedelta(stamps.to_series().diff().min())
-    if of_first is not None and not 1.0 / _OTHER_PACE < pace / of_first < _OTHER_PACE:
+    apart = stamps.to_series().diff()
+    pace = _Pace(pd.Timedelta(apart.min()), bool(apart.max() < _EVEN * apart.min()))
+    if of_first is None:
+        return pace
+    slower, faster = sorted((pace, of_first), reverse=True)
+    if slower.is_even and slower.least > _OTHER_PACE * faster.least:
         raise ValueError(
             f"y must have series of one frequency, since a step means the same in all; found rows "
-            f"{pace} apart or more, {of_first} in the first series. Pretrain a forecaster for "
-            "each frequency"
+            f"{pace.least} apart or more, {of_first.least} in the first series. Pretrain a "
+            "forecaster for each frequency"
         )
-    return pace if of_first is None else of_first
+    return of_first
 
 
 def refused(error: ValueError, key: Any) -> ValueError:

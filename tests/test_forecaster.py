@@ -500,7 +500,7 @@ def test_an_update_that_cannot_calibrate_changes_nothing():
     forecaster = ALMElmanForecaster(hidden_size=2, max_iter=5, **options).fit(y)
     expected = forecaster.predict(fh=[1])
     longer = pd.Series(np.nan, index=range(160))
-    longer[60] = 0.5
+    longer[[60, 159]] = 0.5
     with pytest.raises(ValueError, match="conformal"):
         forecaster.update(longer[60:], update_params=True)
     pd.testing.assert_series_equal(forecaster.predict(fh=[1]), expected)

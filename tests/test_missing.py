@@ -115,7 +115,7 @@ class ByHand:
 @pytest.mark.parametrize("options", [FAST, NETWORK], ids=["network", "skip"])
 @pytest.mark.parametrize("columns", [slice(None), [1]], ids=["all columns", "one column"])
 def test_rows_with_missing_y_carry_no_loss_and_the_state_runs_on(columns, options):
-    y = with_holes(Y2[:34], HOLES, columns)
+    y = with_holes(Y2[:34], HOLES[:-1], columns)
     forecaster = ALMElmanForecaster(lags=2, **options).fit(y, X[:34])
     by_hand = ByHand(forecaster, y, X[:34])
     objective = by_hand.objective(options["alpha"], options["skip_alpha"])
@@ -199,6 +199,26 @@ def test_missing_values_at_the_end_are_forecast_on_the_way(case, n_missing):
     pd.testing.assert_frame_equal(
         forecaster.predict_interval(**last), at_once.predict_interval(**last), rtol=1e-9
     )
+
+
+@pytest.mark.parametrize("case", TRAILING)
+@pytest.mark.parametrize("update_params", [None, True])
+def test_missing_values_at_the_end_change_nothing_in_what_is_trained(case, update_params):
+    y, exogenous = make_data(T=110)
+    y, n = np.exp(y), 100
+    with_nothing = with_holes(y[: n + 3], [n, n + 1, n + 2])
+    found = []
+    for rows in (y[:n], with_nothing):
+        forecaster = ALMElmanForecaster(**{**NETWORK, **TRAILING[case]})
+        if update_params:
+            forecaster.fit(y[:80], exogenous[:80])
+            forecaster.update(rows[80:], exogenous[80 : len(rows)], update_params=True)
+        else:
+            forecaster.fit(rows, exogenous[: len(rows)])
+        asked = {"fh": np.arange(1, 3) + n + 3 - len(rows), "X": exogenous[len(rows) :]}
+        found.append((forecaster.predict(**asked), forecaster.predict_interval(**asked)))
+    for of_rows, of_more in zip(*found, strict=True):
+        pd.testing.assert_frame_equal(of_rows, of_more, rtol=1e-9)
 
 
 def test_an_update_trains_on_observed_rows_alone():
@@ -387,7 +407,7 @@ def test_missing_X_is_refused_by_name_with_a_way_out():
         (with_holes(Y2, list(range(40)), [1]), "y must be observed in some row"),
         (
             with_holes(Y, list(range(2, 40))),
-            "y must be observed.*in some row after the first 2",
+            r"y must have at least lags \+ 2 = 4 rows, found 2 before 38 missing",
         ),
         # every row lacks one or the other
         (

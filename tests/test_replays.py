@@ -126,7 +126,7 @@ def test_paths_are_runs_of_errors_around_the_forecasts(pretrained):
         )
 
 
-@pytest.mark.parametrize(("n_known", "exponent"), [(1, 0.5), (4, 0.8), (12, 0.0)])
+@pytest.mark.parametrize(("n_known", "exponent"), [(1, 0.5), (2, 0.6), (4, 0.8), (12, 0.0)])
 def test_errors_of_further_steps_grow_as_those_known(n_known, exponent):
     steps = np.arange(1, n_known + 1.0)[:, None]
     errors = (1.0 + np.random.default_rng(0).normal(size=(50, 1, 2))) * steps**exponent

@@ -91,10 +91,14 @@ def test_values_that_were_seen_otherwise_are_said_to_stay_as_they_were(recwarn):
     forecaster = ALMElmanForecaster(**NETWORK).fit(y[:45])
     forecaster.update(y[30:50], update_params=False)
     assert not [w for w in recwarn if "other values" in str(w.message)]
+    forecaster.update(y[30:50].astype("float32"), update_params=False)
+    both = ALMElmanForecaster(**NETWORK).fit(Y[:45])
+    both.update(Y[Y.columns[::-1]][40:50], update_params=False)
+    assert not [w for w in recwarn if "other values" in str(w.message)]
     expected = forecaster.predict(fh=[1])
     for late in (Y["y0"][41:42], 1.01 * y[48:50]):
         known = pickle.loads(pickle.dumps(forecaster))
-        with pytest.warns(UserWarning, match="times that were seen before: what was seen stays"):
+        with pytest.warns(UserWarning, match="times that were seen before.*what was seen stays"):
             known.update(late, update_params=False)
         with pytest.warns(UserWarning, match="other values at times"):
             pickle.loads(pickle.dumps(forecaster)).update(

@@ -97,6 +97,19 @@ def test_zeros_are_said_once_and_negative_values_refused_by_name():
         ALMElmanForecaster(**QUICK).fit(0.0 * y)
 
 
+def test_a_file_whose_rows_are_zeros_takes_updates():
+    y, _ = make_variances(80)
+    y[-3:] = 0.0
+    with pytest.warns(UserWarning, match="y is 0 in some rows"):
+        forecaster = ALMElmanForecaster(**QUICK, lags=1).fit(y)
+    loaded = ALMElmanForecaster.load_from_serial(forecaster.save()[1])
+    for value in (np.nan, 0.0, 1.0):
+        row = pd.Series([value], loaded.cutoff + 1)
+        for known in (forecaster, loaded):
+            known.update(row, update_params=False)
+        pd.testing.assert_series_equal(loaded.predict(fh=[1, 4]), forecaster.predict(fh=[1, 4]))
+
+
 @pytest.mark.parametrize("far", [1e-250, 1e250])
 def test_values_whose_forecasts_might_overflow_are_refused(far):
     y, _ = make_variances(60)
@@ -151,9 +164,10 @@ def test_the_level_follows_the_ratios_of_later_rows():
     level = Level(np.array([1.1]), np.zeros(1), np.zeros(1))
     ratios = np.array([2.2, 1.1, 0.55, np.nan, 3.3])
     found = level.followed(ratios[:, None]).factor
-    q, age = ratios / 1.1, np.arange(4, -1, -1)
-    weights = np.where(np.isnan(q), 0.0, _DECAY**age)
-    expected = 1.1 * (_PRIOR + np.nansum(weights * q)) / (_PRIOR + weights.sum())
+    # a missing value is no row
+    q = ratios[~np.isnan(ratios)] / 1.1
+    weights = _DECAY ** np.arange(3, -1, -1)
+    expected = 1.1 * (_PRIOR + (weights * q).sum()) / (_PRIOR + weights.sum())
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 

@@ -61,7 +61,7 @@ class Level:
         total, weight = self.total, self.weight
         for row in ratios / self.ratio:
             is_seen = ~np.isnan(row)
-            # rows that say nothing are not forgotten by either
+            # a missing value says nothing, and makes nothing forgotten
             total = np.where(is_seen, _DECAY * total + row, total)
             weight = np.where(is_seen, _DECAY * weight + 1.0, weight)
         return replace(self, total=total, weight=weight)

@@ -71,8 +71,8 @@ class Fitted:
         model = replace(self.model, bounds=bounds_of(extent, self.model.y_scaler.is_log))
         known = series.last_known(n_before - 1) + 1
         inputs, states, is_full = self._new_rows(series, known)
-        last = series.last_known(len(series.y) - 1) - known
-        after = self.states if last < 0 else tuple(of[last] for of in states)
+        n_new = series.n_known - known
+        after = tuple(of[n_new - 1] for of in states) if n_new else self.states
         new = slice(n_before - known, None)
         inputs, states, is_full = inputs[new], [of[new] for of in states], is_full[new]
         forecasts = np.clip(self.model.combined(self.model.outputs(inputs, states)), *model.bounds)
@@ -254,7 +254,7 @@ class Fitted:
         if origin + 1 == start + self.model.layout.context:
             # they start anew at the first full row
             return [np.zeros_like(state) for state in self.states]
-        if origin == series.last_known(len(series.y) - 1):
+        if origin == series.n_known - 1:
             return list(self.states)
         check_complete(series, "a prediction from an earlier cutoff")
         return [states[origin] for states in all_states(self.model, series)]
@@ -306,8 +306,7 @@ def situations_of(
 
 def last_states(model: Model, series: Series) -> tuple[Array, ...]:
     """Hidden states after the last row with a value of y."""
-    last = series.last_known(len(series.y) - 1)
-    return tuple(states[last] for states in all_states(model, series))
+    return tuple(states[series.n_known - 1] for states in all_states(model, series))
 
 
 def check_complete(series: Series, purpose: str) -> None:

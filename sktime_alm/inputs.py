@@ -21,8 +21,6 @@ from sktime_alm.solver.network import ElmanParameters, simulate
 
 # weighted means reach back so many half-lives, of so many rows at most
 _N_HALF_LIVES, _LONGEST_HALF_LIFE = 5.0, 10_000
-# rows of missing values that are forecast on the way to later ones
-_MOST_MISSING = 500
 _KIND = "an integer or a sequence of integers"
 
 
@@ -51,17 +49,23 @@ class Series(NamedTuple):
     def last_known(self, row: int) -> int:
         """The last row of its sequence, no later than a row, with a value of y.
 
-        The row itself where there is none, and never further back than some hundreds of rows:
-        what was known so long ago counts for little.
+        The row itself where there is none.
         """
+        if not np.isnan(self.y[row]).all():
+            return row
         start = max(start for start in self.starts if start <= row)
         known = np.flatnonzero(~np.isnan(self.y[start : row + 1]).all(axis=1))
-        return max(start + int(known[-1]), row - _MOST_MISSING) if len(known) else row
+        return start + int(known[-1]) if len(known) else row
+
+    @property
+    def n_known(self) -> int:
+        """Number of rows up to the last one with a value of y."""
+        return self.last_known(len(self.y) - 1) + 1
 
     @property
     def until_known(self) -> Series:
         """The rows up to the last one with a value of y."""
-        n_rows = self.last_known(len(self.y) - 1) + 1
+        n_rows = self.n_known
         starts = tuple(start for start in self.starts if start < n_rows)
         present = min(self.present, n_rows - 1)
         return Series(self.y[:n_rows], self.X[:n_rows], starts, present, self.is_complete)

@@ -201,6 +201,19 @@ def test_missing_values_at_the_end_are_forecast_on_the_way(case, n_missing):
     )
 
 
+def test_however_many_are_missing_at_the_end_nothing_else_is_forecast_from():
+    y, _ = make_data(T=60)
+    forecaster = ALMElmanForecaster(lags=2, **NETWORK).fit(y)
+    n = 1_200
+    expected = forecaster.predict(fh=[n + 1, n + 2])
+    index = pd.period_range(y.index[-1] + 1, periods=n, freq=y.index.freq)
+    nothing = pd.DataFrame(np.nan, index, y.columns)
+    found = forecaster.clone().fit(pd.concat([y, nothing])).predict(fh=[1, 2])
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-12)
+    forecaster.update(nothing, update_params=False)
+    pd.testing.assert_frame_equal(forecaster.predict(fh=[1, 2]), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("case", TRAILING)
 @pytest.mark.parametrize("update_params", [None, True])
 def test_missing_values_at_the_end_change_nothing_in_what_is_trained(case, update_params):

@@ -113,12 +113,14 @@ class History:
 
     def revisions(self, y: pd.DataFrame) -> str | None:
         """What becomes of values that differ from those seen at the same times, if any do."""
-        rows = self.times.get_indexer(self.calendar.comparable(y.index, "y"))
-        if (rows < 0).all():
+        times = self.calendar.comparable(y.index, "y")
+        is_old = np.asarray(times <= self.times[-1])
+        if not is_old.any():
+            # as mostly: to look times up costs in proportion to all that there are
             return None
-        values = reordered(y, self.y_columns) if set(y.columns) == set(self.y_columns) else y
-        values = np.asarray(values, dtype=float)[rows >= 0]
-        seen = self.y[rows[rows >= 0]]
+        rows = self.times.get_indexer(times[is_old])
+        y = reordered(y, self.y_columns) if set(y.columns) == set(self.y_columns) else y
+        values, seen = np.asarray(y, dtype=float)[is_old][rows >= 0], self.y[rows[rows >= 0]]
         # to single precision, in which y may have come before
         if (np.isnan(values) | np.isclose(values, seen, rtol=1e-6, atol=0.0)).all():
             return None
@@ -210,12 +212,14 @@ class History:
 
     def _check_decades(self) -> None:
         """Refuse variances so far apart, or so far from 1, that forecasts might overflow."""
-        decades = np.log10(self.y, where=self.y > 0.0, out=np.zeros_like(self.y))
         is_above = self.y > 0.0
-        least = decades.min(axis=0, where=is_above, initial=_MOST_DECADES)
-        largest = decades.max(axis=0, where=is_above, initial=-_MOST_DECADES)
-        furthest = np.maximum(largest, -least) + _REACH * np.maximum(largest - least, 0.0)
-        furthest[~is_above.any(axis=0)] = 0.0
+        # 1 where nothing is above 0, as in a file of few rows
+        extent = (
+            self.y.min(axis=0, where=is_above, initial=np.inf),
+            self.y.max(axis=0, where=is_above, initial=0.0),
+        )
+        least, largest = np.log10(np.where(is_above.any(axis=0), extent, 1.0))
+        furthest = np.maximum(largest, -least) + _REACH * (largest - least)
         if (furthest > _MOST_DECADES).any():
             column = int(np.argmax(furthest))
             raise ValueError(

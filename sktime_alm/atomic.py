@@ -117,10 +117,16 @@ class AtomicForecaster(BaseForecaster):
         is_known = getattr(self, "_is_vectorized", False) and not is_pretrain
         known = self.forecasters_.index if is_known else None
         is_panel = isinstance(y, pd.DataFrame) and isinstance(y.index, pd.MultiIndex)
-        if is_panel and known is not None:
+        if known is not None and isinstance(y, (pd.Series, pd.DataFrame)):
             # sktime would hand rows out by their place
             y = by_series(y, known, "y", is_exact=True)
+        elif is_panel and self.is_fitted and not is_pretrain:
+            raise ValueError(
+                "y must be one series, as in fit; found a panel. Fit a panel, or each of its series"
+            )
         keys = y.index.droplevel(-1).unique() if is_panel else known
+        if keys is not None and isinstance(X, pd.Series):
+            X = X.to_frame()
         if keys is not None and isinstance(X, pd.DataFrame):
             is_for_all = not isinstance(X.index, pd.MultiIndex)
             X = for_each_series(X, keys) if is_for_all else by_series(X, keys, "X")
@@ -138,8 +144,8 @@ class AtomicForecaster(BaseForecaster):
             self.set_tags(X_inner_mtype=of_series)
 
     def _check_fh(self, fh: Any, pred_int: bool = False) -> ForecastingHorizon | None:
-        if isinstance(fh, ForecastingHorizon) and fh.freq in ("B", "C"):
-            # which business days are trading days is for the calendar to say
+        if isinstance(fh, ForecastingHorizon):
+            # steps are those of the calendar, whatever frequency a wrapper or a few dates suggest
             fh = ForecastingHorizon(as_horizon(fh.to_pandas()), is_relative=fh.is_relative)
         return super()._check_fh(as_horizon(fh), pred_int)
 

@@ -193,8 +193,13 @@ def by_series(
     Raises
     ------
     ValueError
-        If a series is not there, or one too many.
+        If the frame is no panel, a series is not there, or one too many.
     """
+    if not isinstance(frame.index, pd.MultiIndex):
+        raise ValueError(
+            f"{name} must have the series of the panel, {listed(keys)}, in the outer levels of its "
+            "index; found times alone"
+        )
     of_rows = frame.index.droplevel(-1)
     found = of_rows.unique()
     if found.equals(keys):

@@ -439,6 +439,35 @@ def test_an_update_goes_to_the_series_of_its_key(three):
     pd.testing.assert_frame_equal(forecaster.predict(fh=[1]), expected.predict(fh=[1]))
 
 
+def test_a_panel_is_updated_by_a_panel_and_a_series_by_a_series(three):
+    y, _, _ = three
+    both, one = of_keys(y, "ab", slice(50)), y["a"].iloc[:50]
+    panel, series = (ALMElmanForecaster(**NETWORK).fit(rows) for rows in (both, one))
+    before = panel.predict(fh=[1]), series.predict(fh=[1])
+    more = y["a"].iloc[50:52]
+    with pytest.raises(ValueError, match=r"y must have the series of the panel, a, b.*times alone"):
+        panel.update(more, update_params=False)
+    with pytest.raises(ValueError, match=r"y must have the series of the panel, a, b.*times alone"):
+        panel.update_predict_single(more, fh=[1])
+    with pytest.raises(ValueError, match="y must be one series, as in fit; found a panel"):
+        series.update(of_keys(y, "ab", slice(50, 52)), update_params=False)
+    for forecaster, expected in zip((panel, series), before, strict=True):
+        pd.testing.assert_frame_equal(forecaster.predict(fh=[1]), expected)
+    # another fit takes what the one before did not
+    pd.testing.assert_frame_equal(panel.fit(one).predict(fh=[1]), before[1])
+    pd.testing.assert_frame_equal(series.fit(both).predict(fh=[1]), before[0])
+
+
+def test_one_X_for_all_may_be_a_series(three):
+    y, X, _ = three
+    both, market = of_keys(y, "ab", slice(50)), X["a"].iloc[:60]
+    found, expected = (
+        ALMElmanForecaster(exog_lags=0, **NETWORK).fit(both, x[:50]).predict(fh=[1], X=x[50:])
+        for x in (market.iloc[:, 0], market.iloc[:, [0]])
+    )
+    pd.testing.assert_frame_equal(found, expected)
+
+
 def test_X_without_a_series_is_refused_by_name(three):
     y, X, _ = three
     with pytest.raises(ValueError, match="X must have the series of the panel.*missing b"):

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sktime.forecasting.base import ForecastingHorizon
-from sktime.forecasting.compose import MultiplexForecaster
+from sktime.forecasting.compose import EnsembleForecaster, MultiplexForecaster
 from sktime.forecasting.model_evaluation import evaluate
 from sktime.forecasting.naive import NaiveForecaster
 from sktime.performance_metrics.forecasting import MeanSquaredError
 from sktime.split import ExpandingWindowSplitter
+from sktime.transformations.series.boxcox import LogTransformer
+from sktime.transformations.series.detrend import Detrender
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.solver import ALMSettings, SafeguardedSettings
@@ -146,6 +148,35 @@ def test_business_days_go_through_compositions(n_holidays):
     stamped = ForecastingHorizon([1, 2], freq="B")
     found = ALMElmanForecaster(**FAST).fit(y).predict(fh=stamped)
     pd.testing.assert_series_equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*remember_data:FutureWarning")
+@pytest.mark.parametrize("n", [3, 5])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda forecaster: LogTransformer() * forecaster,
+        lambda forecaster: Detrender() * forecaster,
+        lambda forecaster: EnsembleForecaster([("a", forecaster), ("b", forecaster.clone())]),
+        lambda forecaster: MultiplexForecaster([("a", forecaster)], selected_forecaster="a"),
+    ],
+    ids=["log", "detrended", "ensemble", "multiplexed"],
+)
+def test_a_week_of_business_days_is_one_inside_of_a_composition(wrapped, n):
+    days = pd.DatetimeIndex(list(pd.bdate_range("2024-01-01", periods=90)))
+    y = pd.Series(20.0 + np.random.default_rng(0).normal(size=90), days)
+    forecaster = wrapped(ALMElmanForecaster(**FAST)).fit(y[:80])
+    found = forecaster.update(y[80 : 80 + n], update_params=False).predict(fh=[1, 2])
+    assert list(found.index) == list(days[80 + n : 82 + n])
+
+
+@pytest.mark.parametrize("freq", ["W-WED", "ME", "h", "D", "B"])
+def test_a_horizon_of_every_other_time_is_one_of_these_times(freq):
+    times = pd.date_range("2001-01-01", periods=66, freq=freq)
+    y = pd.Series(np.random.default_rng(0).normal(size=60), times[:60])
+    forecaster = ALMElmanForecaster(**FAST).fit(y)
+    found = forecaster.predict(fh=ForecastingHorizon(times[60::2], is_relative=False))
+    pd.testing.assert_series_equal(found, forecaster.predict(fh=[1, 3, 5]))
 
 
 @pytest.mark.parametrize("day", [0, 4])

@@ -49,7 +49,7 @@ States = Callable[[ElmanParameters, Rows], Array]
 Draw = Callable[[Rows, float, float], Sequence[ElmanParameters]]
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
     """Networks of one strength before the origins, and their averages with the regressions.
 
     ``losses`` are those of the averages, ``alone`` those of the networks by themselves.
@@ -109,7 +109,7 @@ class AlphaPath:
         Of the path the largest strength is taken whose loss is within one standard error, of the
         difference, of the smallest, and whose network has a weight, unless the best has none.
         """
-        points = self._followed()
+        points = self.points
         first, candidates = self._best(points)
         chosen, is_mean = self._finished(points, first)
         has_start = chosen.weight > 0.0 and not is_mean
@@ -123,14 +123,20 @@ class AlphaPath:
             is_mean,
         )
 
-    def _followed(self) -> list[_Point]:
+    @property
+    def least(self) -> Point:
+        """The point with the smallest loss."""
+        return min(self.points, key=lambda point: point.loss)
+
+    @cached_property
+    def points(self) -> list[Point]:
         """The points of the path, the regression first where there is one."""
         generator = np.random.default_rng(seed_sequence(self.random_state))
         networks = [ridge(kept, self.hidden_size, self.skip_alpha) for kept in self._before]
-        points: list[_Point] = []
+        points: list[Point] = []
         if self.skip_alpha is not None:
             found = losses_of(networks, self.origins, self.losses)
-            points = [_Point(np.inf, 0.0, networks, networks, found, found)]
+            points = [Point(np.inf, 0.0, networks, networks, found, found)]
         strength, n_worse = _STRONGEST * np.sqrt(self.rows.targets.shape[1] * self._noise), 0
         while True:
             alpha = self._n_rows * strength
@@ -151,7 +157,7 @@ class AlphaPath:
             if strength < max(_WEAKEST * float(alone[best].mean()), _LEAST_STRENGTH):
                 return points
 
-    def _best(self, points: Sequence[_Point]) -> tuple[int, tuple[Candidate, ...]]:
+    def _best(self, points: Sequence[Point]) -> tuple[int, tuple[Candidate, ...]]:
         """The choice among the points, which go from strong to weak, and how they did."""
         of_skip = np.nan if self.skip_alpha is None else self.skip_alpha
         candidates = compared(
@@ -160,16 +166,15 @@ class AlphaPath:
         )
         # a network that has earned its weight need not be better than the regression by an error
         # again
-        lowest = min(points, key=lambda point: point.loss)
         chosen = next(
             k
             for k, (point, candidate) in enumerate(zip(points, candidates, strict=True))
             if candidate.excess <= candidate.standard_error + _TIE
-            and (point.weight > 0.0 or lowest.weight == 0.0)
+            and (point.weight > 0.0 or self.least.weight == 0.0)
         )
         return chosen, candidates
 
-    def _finished(self, points: Sequence[_Point], first: int) -> tuple[_Point, bool]:
+    def _finished(self, points: Sequence[Point], first: int) -> tuple[Point, bool]:
         """What is chosen, judged once more as it will forecast; and whether that is a mean.
 
         Networks are trained to the end, and keep the weight that they earn then. Where they have
@@ -196,16 +201,16 @@ class AlphaPath:
         return points[0], False
 
     def _judged(
-        self, alpha: float, networks: Sequence[ElmanParameters], points: Sequence[_Point]
-    ) -> _Point:
+        self, alpha: float, networks: Sequence[ElmanParameters], points: Sequence[Point]
+    ) -> Point:
         """Networks as they will forecast, averaged with the regressions if there are any."""
         found = losses_of(networks, self.origins, self.losses)
-        point = _Point(alpha, 1.0, networks, networks, found, found)
+        point = Point(alpha, 1.0, networks, networks, found, found)
         if self.skip_alpha is None:
             return point
         regression = points[0]
 
-        def at(weight: float) -> _Point:
+        def at(weight: float) -> Point:
             pairs = zip(networks, regression.networks, strict=True)
             averages = [average(network, other, weight) for network, other in pairs]
             losses = losses_of(averages, self.origins, self.losses)

@@ -144,6 +144,13 @@ def settings_of(solver_options: Any, max_iter: Any) -> SafeguardedSettings | ALM
     )
 
 
+def is_bound_given(solver_options: Any) -> bool:
+    """Whether ``solver_options`` say how the recurrence is bounded; settings always do."""
+    if isinstance(solver_options, Mapping):
+        return "max_recurrence" in solver_options
+    return solver_options is not None
+
+
 def advice_on(result: ALMResult, settings: SafeguardedSettings | ALMSettings) -> str | None:
     """Why training ended early, and what would help; None if it did not."""
     is_kkt = result.certificate.residual <= settings.tolerance

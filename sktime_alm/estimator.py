@@ -114,10 +114,12 @@ class Estimator(Trainer):
         scalers = self._scalers(known)
         rows = self._rows(known, scalers)
         if previous is not None:
-            return self._trained_on(series, rows, scalers, progress, previous, n_before)
+            bounded = self.within_bound(previous.penalties)
+            return bounded._trained_on(series, rows, scalers, progress, previous, n_before)
         penalties = self._choose_penalties(rows, steps, progress, has_mean=True)
-        trained = self._train(rows, penalties, progress)
-        errors = self._errors(rows, trained, penalties, progress)
+        bounded = self.within_bound(penalties)
+        trained = bounded._train(rows, penalties, progress)
+        errors = bounded._errors(rows, trained, penalties, progress)
         model = self._model(known, scalers, trained.networks)
         return self._fitted(known, rows, model, trained.result, penalties, errors)
 
@@ -168,12 +170,14 @@ class Estimator(Trainer):
                 "reach back, with observed values among the others"
             )
         if previous is not None:
-            trained = self._train(rows, previous.penalties, progress, previous.trained.networks)
+            bounded = self.within_bound(previous.penalties)
+            trained = bounded._train(rows, previous.penalties, progress, previous.trained.networks)
             # the errors and the prior of the first panel's models serve on, as in an update
             return replace(previous, trained=trained)
         penalties = self._choose_penalties(rows, (1,), progress)
-        trained = self._train(rows, penalties, progress)
-        errors = replace(self, interval_method="bootstrap")._errors(
+        bounded = self.within_bound(penalties)
+        trained = bounded._train(rows, penalties, progress)
+        errors = replace(bounded, interval_method="bootstrap")._errors(
             rows, trained, penalties, progress
         )
         ends = np.cumsum([0, *(len(piece.inputs) for piece in pieces)])

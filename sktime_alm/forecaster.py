@@ -75,6 +75,8 @@ class ALMElmanForecaster(NetworkHooks):
         Called with the record of each iteration of the training, which ends when it returns True.
     solver_options : SafeguardedSettings, dict of its fields, or ALMSettings, optional
         Such as ``{"max_recurrence": 0.9}``; ``ALMSettings`` of the solver is the paper's method.
+        That bound is 0.98; unless it is given it becomes 1.2 where ``alpha`` is chosen for a
+        network without inputs from y and errors within the rows halve, as with light damping.
 
     Attributes
     ----------

@@ -12,7 +12,14 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sktime.forecasting.base import ForecastingHorizon
 
-from sktime_alm.arguments import CONTEMPORANEOUS, advice_on, check_arguments, layout_of, settings_of
+from sktime_alm.arguments import (
+    CONTEMPORANEOUS,
+    advice_on,
+    check_arguments,
+    is_bound_given,
+    layout_of,
+    settings_of,
+)
 from sktime_alm.atomic import AtomicForecaster
 from sktime_alm.engines import engine_of
 from sktime_alm.estimator import Estimator
@@ -285,6 +292,7 @@ class NetworkHooks(AtomicForecaster):
             sigma=get_activation(self.activation),
             loss=loss,
             settings=settings,
+            is_bound_given=is_bound_given(self.solver_options),
             **{name: arguments[name] for name in kept},
         )
 

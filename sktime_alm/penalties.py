@@ -76,6 +76,7 @@ class Penalties(NamedTuple):
     ``models`` were each trained on the rows before an origin, and averaged; there are none where
     nothing was chosen. ``start`` is the last of them that has not failed, before it was, to train
     on from. With ``is_mean`` the mean of several networks forecasts, drawn and trained briefly.
+    ``max_recurrence`` is the bound chosen with them, if one was.
     """
 
     alpha: float
@@ -85,6 +86,7 @@ class Penalties(NamedTuple):
     models: tuple[ValidationModel, ...] = ()
     start: ElmanParameters | None = None
     is_mean: bool = False
+    max_recurrence: float | None = None
 
     def without_models(self) -> Penalties:
         """What is kept after training."""

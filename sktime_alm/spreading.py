@@ -44,18 +44,18 @@ def fit_blocks(
     TypeError
         If the method is the paper's, whose states are as many as the rows.
     """
-    settings, results = estimator.settings, []
-    if not isinstance(settings, SafeguardedSettings):
+    if not isinstance(estimator.settings, SafeguardedSettings):
         raise TypeError(
             "solver_options must be of the default method for a panel in parts, found "
-            f"{type(settings).__name__}"
+            f"{type(estimator.settings).__name__}"
         )
-    found = estimator.fit_panel(sample, progress, previous)
+    found, results = estimator.fit_panel(sample, progress, previous), []
+    estimator = estimator.within_bound(found.penalties)
     rows = Rows.stacked([estimator.rows(series) for series in sample])
     problem = _problem(estimator, found, rows, blocks)
     # averaged readouts do not matter: the hidden layer is what steps begin with
     for network in found.trained.networks:
-        results.append(solve(problem, network, settings, progress.passes))
+        results.append(solve(problem, network, estimator.settings, progress.passes))
         ended = results[-1].status
         is_cut_short = ended in (Status.INTERRUPTED, Status.LOST)
         if is_cut_short:

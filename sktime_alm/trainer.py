@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sktime_alm.alpha_path import AlphaPath, drawn
+from sktime_alm.alpha_path import AlphaPath, Point, drawn
 from sktime_alm.averaging import average, not_failed
 from sktime_alm.inputs import InputLayout, Rows
 from sktime_alm.model import Model
@@ -42,6 +42,7 @@ from sktime_alm.solver.readout import solve_readout
 from sktime_alm.validation import Validation
 
 Method = SafeguardedSettings | ALMSettings
+_Trainer = TypeVar("_Trainer", bound="Trainer")
 # where rows are too few for a choice: hardly any shrinkage, as the fewest rows call for no more,
 # but much of it, in rows of prior a row, where so few or fewer would be interpolated
 _LIGHT_SKIP_PENALTY, _HEAVY_SKIP_PENALTY, _TOO_FEW = 1e-3, 10.0, 5
@@ -49,6 +50,12 @@ _LIGHT_SKIP_PENALTY, _HEAVY_SKIP_PENALTY, _TOO_FEW = 1e-3, 10.0, 5
 _PATH_ITERATIONS = 5
 # so many of them make a mean
 _N_DRAWN = 6
+# The bound on the recurrence, unless it was given, makes way for a looser one where that leaves
+# such a share of the loss: it keeps simulations of what it does not suit, as a light damping, at
+# twice the error or more, and networks of noisy rows from what they would do elsewhere.
+_LOOSE_BOUND, _MUCH_LESS = 1.2, 0.25
+# a norm of such a share of the bound is at it
+_AT_BOUND = 0.99
 # a descent alone, without what the default method does at its end to gain a little more
 _PLAIN = {"polish": False, "active_set": False, "n_relaxations": 0}
 # an update by few rows goes on for so many outer iterations at most: the networks hardly change,
@@ -65,7 +72,10 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """How networks are trained; the attributes are arguments of the forecaster."""
+    """How networks are trained; the attributes are arguments of the forecaster.
+
+    ``is_bound_given`` tells that ``settings`` have the bound on the recurrence from the user.
+    """
 
     layout: InputLayout
     sigma: Activation
@@ -76,6 +86,7 @@ class Trainer:
     random_state: Any
     n_jobs: int | None
     settings: Method
+    is_bound_given: bool
     loss: Datafit
 
     @property
@@ -110,20 +121,47 @@ class Trainer:
         origins = make_origins(NETWORK_ORIGINS, rows)
         if not (origins and is_enough(rows)):
             return chosen if self.linear_skip else chosen._replace(alpha=1.0)
-        network = AlphaPath(
-            rows,
-            origins,
-            validation.losses(rows, validation.steps_within(rows, origins, steps)),
-            self._path_trainer(progress, is_brief=True),
-            self._path_trainer(progress),
-            self._states,
-            partial(self._draw, progress) if has_mean else None,
-            self.hidden_size,
-            chosen.skip_alpha if self.linear_skip else None,
-            self.random_state,
-        ).choose()
+        losses = validation.losses(rows, validation.steps_within(rows, origins, steps))
+        skip_alpha = chosen.skip_alpha if self.linear_skip else None
+
+        def along_path(trainer: Trainer) -> AlphaPath:
+            return AlphaPath(
+                rows,
+                origins,
+                losses,
+                trainer._path_trainer(progress, is_brief=True),
+                trainer._path_trainer(progress),
+                trainer._states,
+                partial(trainer._draw, progress) if has_mean else None,
+                trainer.hidden_size,
+                skip_alpha,
+                trainer.random_state,
+            )
+
+        path, bound = along_path(self), None
+        if self._may_loosen(path.least):
+            loosened = replace(self, settings=_changed(self.settings, max_recurrence=_LOOSE_BOUND))
+            looser = along_path(loosened)
+            if looser.least.loss < _MUCH_LESS * path.least.loss:
+                path, bound = looser, _LOOSE_BOUND
+        network = path.choose()
         # trained on more rows than those of the skip, its models are more like the final one
-        return network._replace(path=chosen.path + network.path)
+        return network._replace(path=chosen.path + network.path, max_recurrence=bound)
+
+    def _may_loosen(self, least: Point) -> bool:
+        """Whether it may be the bound on the recurrence that keeps networks from their minimum."""
+        is_simulation = self.layout.memory == 0 and isinstance(self.loss, Squared)
+        if self.is_bound_given or not is_simulation or least.weight == 0.0:
+            return False
+        return bool(
+            np.linalg.norm(least.networks[-1].W, 2) > _AT_BOUND * self.settings.max_recurrence
+        )
+
+    def within_bound(self: _Trainer, chosen: Penalties) -> _Trainer:
+        """The same, with the bound on the recurrence that was chosen, if one was."""
+        if chosen.max_recurrence is None:
+            return self
+        return replace(self, settings=_changed(self.settings, max_recurrence=chosen.max_recurrence))
 
     def _states(self, network: ElmanParameters, rows: Rows) -> Array:
         return self._validation.outputs(network, rows)[1]

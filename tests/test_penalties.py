@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.signal import lfilter
 from sklearn.linear_model import Ridge
 from sktime.forecasting.model_evaluation import evaluate
 from sktime.forecasting.model_selection import ForecastingGridSearchCV, ForecastingOptunaSearchCV
@@ -12,6 +13,7 @@ from sktime.performance_metrics.forecasting import MeanSquaredError
 from sktime.split import ExpandingWindowSplitter
 
 from sktime_alm import ALMElmanForecaster
+from sktime_alm.datasets import make_tanks
 from sktime_alm.penalties import SKIP_ORIGINS, SKIP_PENALTIES
 from sktime_alm.solver import ALMSettings, train
 from tests.conftest import DESCENT, named
@@ -364,3 +366,55 @@ def test_the_papers_network_has_no_linear_skip():
     for name, array in named(expected.parameters).items():
         np.testing.assert_allclose(named(forecaster.parameters_)[name], array, rtol=1e-9)
     assert np.isnan(forecaster.skip_alpha_) and forecaster.alpha_ == alpha
+
+
+def oscillation(radius, noise, T=400):
+    """A resonance at which white noise u works: poles of this radius and a period of 12."""
+    rng = np.random.default_rng(0)
+    u = rng.normal(size=T)
+    filtered = lfilter([0.0, 1.0], [1.0, -np.sqrt(3.0) * radius, radius**2], u)
+    return pd.Series(filtered / filtered.std() + noise * rng.normal(size=T)), pd.DataFrame({"u": u})
+
+
+def simulated(y, X, n_ahead=100, **arguments):
+    """A network that is given X alone, and the error of its run over the last rows."""
+    arguments = {"lags": 0, "exog_lags": [0, 1], "random_state": 0, **arguments}
+    forecaster = ALMElmanForecaster(hidden_size=3, activation="tanh", **arguments)
+    forecaster.fit(y[:-n_ahead], X[:-n_ahead])
+    found = forecaster.predict(fh=np.arange(1, n_ahead + 1), X=X[-n_ahead:])
+    return forecaster, float(np.sqrt(((found - y[-n_ahead:]) ** 2).mean()))
+
+
+def norm_of(forecaster):
+    return np.linalg.norm(forecaster.parameters_.W, 2)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_bound_makes_way_for_a_light_damping_unless_it_is_given():
+    y, X = oscillation(0.995, 0.003)
+    bounded, error = simulated(y, X, solver_options={"max_recurrence": 0.98})
+    free, smaller = simulated(y, X)
+    assert norm_of(bounded) <= 0.98 + 1e-9 < norm_of(free) <= 1.2 + 1e-9
+    assert smaller < 0.25 * error
+    # updates train on within the same bound
+    free.update(y[-100:-50], X[-100:-50])
+    assert 0.98 < norm_of(free) <= 1.2 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("record", "arguments"),
+    [
+        # noise is most of what is left: nothing tells whether a longer memory would be better
+        (oscillation(0.7, 0.3), {}),
+        (make_tanks(300, random_state=0), {}),
+        # with lags of y memory does not rest with the recurrence alone
+        (oscillation(0.995, 0.003), {"lags": 1}),
+    ],
+    ids=["damped", "tanks", "with lags"],
+)
+def test_the_bound_stays_where_it_costs_little(record, arguments):
+    y, X = record
+    options = {**DESCENT, "max_iter": 20}
+    found, _ = simulated(y, X, solver_options=options, **arguments)
+    given, _ = simulated(y, X, solver_options={**options, "max_recurrence": 0.98}, **arguments)
+    np.testing.assert_array_equal(found.parameters_.W, given.parameters_.W)

@@ -53,9 +53,9 @@ CANDIDATES: dict[str, tuple[type, list[dict]]] = {
     "Elman (ALM)": (
         Elman,
         [
-            _ELMAN | {"activation": activation, "solver_options": {"max_recurrence": bound}}
+            _ELMAN | {"activation": activation} | options
             for activation in ("elu", "tanh")
-            for bound in (0.98, 0.999)
+            for options in ({}, {"solver_options": {"max_recurrence": 0.999}})
         ],
     ),
     "Elman (ALM), lags": (

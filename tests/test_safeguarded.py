@@ -166,6 +166,12 @@ def test_relaxation_leaves_a_kkt_point_and_is_kept_only_if_it_pays():
     assert np.abs(hidden_layer - iterate.trial.hidden_layer).max() > 1e-3
 
 
+def test_relaxations_that_no_iteration_is_left_for_take_no_time():
+    problem, initial = make_problem("relu")
+    result = solve(problem, initial, SafeguardedSettings(max_iter=2, n_relaxations=10**18))
+    assert result.n_iter == 2
+
+
 @pytest.mark.parametrize("activation", ["relu", "elu"])
 def test_a_descent_without_a_finish_ends_where_another_gains_nothing(activation):
     problem, initial = make_problem(activation)

@@ -115,9 +115,10 @@ class _Search:
             if number == 0 or self.best.objective > level:
                 yield from self._descend(start, self.settings.max_iter // 3, level)
         for trial in range(1, self.settings.n_relaxations + 1):
-            if not self._is_over:
-                found, n_sweeps = _relaxed(self.problem, self.best, trial, self.settings)
-                yield self._step(found or self.best, "relax", n_sweeps)
+            if self._is_over:
+                break
+            found, n_sweeps = _relaxed(self.problem, self.best, trial, self.settings)
+            yield self._step(found or self.best, "relax", n_sweeps)
         return (yield from self._to_rest())
 
     @property

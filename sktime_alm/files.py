@@ -49,7 +49,11 @@ def write(path: Path, contents: dict[str, bytes]) -> None:
     """
     # a name may be as long as the file system takes
     prefix = f".{path.name[:_LONGEST_PREFIX]}."
-    handle, beside = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
+    try:
+        handle, beside = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         with os.fdopen(handle, "wb") as stream:
             with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:

@@ -290,6 +290,12 @@ def test_files_of_a_newer_version_and_damaged_ones_are_refused(tmp_path, monkeyp
             ALMElmanForecaster.load_from_path(tmp_path / "b.zip")
 
 
+def test_a_folder_that_is_not_there_is_refused_by_the_path_that_was_passed(tmp_path):
+    forecaster = ALMElmanForecaster(**NETWORK).fit(Y[:30])
+    with pytest.raises(FileNotFoundError, match=r"nowhere.m\.zip'$"):
+        forecaster.save(tmp_path / "nowhere" / "m")
+
+
 def test_a_cutoff_that_went_back_is_the_one_that_is_saved():
     """A file without rows forecasts from where the forecaster stood, not from the last row seen."""
     y = pd.Series(np.sin(np.arange(60) / 3.0), pd.period_range("2000-01", periods=60, freq="M"))

@@ -33,11 +33,13 @@ def plot_convergence(fit: ALMResult | ALMElmanForecaster, ax: Axes | None = None
 
     Raises
     ------
-    ValueError
-        If the fit holds no iterations.
+    ValueError, TypeError
+        If the fit is none or holds no iterations, or ``ax`` is no Axes.
     """
     from matplotlib.ticker import MaxNLocator
 
+    if not isinstance(fit, (ALMResult, ALMElmanForecaster)):
+        raise TypeError(f"fit must be an ALMResult or a fitted ALMElmanForecaster, found {fit!r}")
     result = fit if isinstance(fit, ALMResult) else fit.result_
     if not result.history:
         raise ValueError("fit must hold at least one iteration, found an empty history")
@@ -81,10 +83,19 @@ def plot_forecast(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    TypeError
+        If ``y`` or a forecast is not of pandas, or ``ax`` is no Axes.
     """
     from sktime.utils.plotting import plot_series
 
     lines = forecasts if isinstance(forecasts, Mapping) else {"forecast": forecasts}
+    drawn = y, *lines.values()
+    if not all(isinstance(line, (pd.Series, pd.DataFrame)) for line in drawn):
+        found = [type(line).__name__ for line in drawn]
+        raise TypeError(f"y and forecasts must be of type pandas.Series, found {found}")
     ax = _axes(ax)
     plot_series(
         y,
@@ -101,8 +112,8 @@ def plot_forecast(
 
 
 def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots()[1]
+    if ax is not None and not isinstance(ax, plt.Axes):
+        raise TypeError(f"ax must be Axes of matplotlib, found {ax!r}")
+    return plt.subplots()[1] if ax is None else ax

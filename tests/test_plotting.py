@@ -38,6 +38,11 @@ def test_convergence_shows_the_history(forecaster):
     assert len(lines) == 5 and ax.get_yscale() == "log"
     other = plt.subplots()[1]
     assert plot_convergence(forecaster.result_, ax=other) is other and len(other.lines) == 5
+    for wrong in ("a", None):
+        with pytest.raises(TypeError, match=f"fit must be an ALMResult or .*, found {wrong!r}"):
+            plot_convergence(wrong)
+    with pytest.raises(TypeError, match="ax must be Axes of matplotlib, found 'a'"):
+        plot_convergence(forecaster, ax="a")
 
 
 def test_forecasts_are_drawn_beside_the_actual_values(forecaster):
@@ -45,3 +50,8 @@ def test_forecasts_are_drawn_beside_the_actual_values(forecaster):
     ax = plot_forecast(Y, {"ours": forecast})
     assert [line.get_label() for line in ax.lines] == ["actual", "ours"]
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), forecast)
+    for wrong in (None, "a", {"ours": None}):
+        with pytest.raises(TypeError, match="y and forecasts must be of type pandas.Series, found"):
+            plot_forecast(Y, wrong)
+    with pytest.raises(TypeError, match="ax must be Axes of matplotlib, found 'a'"):
+        plot_forecast(Y, forecast, ax="a")

@@ -99,7 +99,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     """
     check_count(arguments["hidden_size"], "hidden_size", maximum=MOST)
     check_count(arguments["verbose"], "verbose", minimum=0)
-    check_count(arguments["n_init"], "n_init")
+    check_count(arguments["n_init"], "n_init", maximum=MOST)
     check_choice(arguments["interval_method"], "interval_method", ("bootstrap", "conformal"))
     for name in ("alpha", "skip_alpha"):
         value = arguments[name]

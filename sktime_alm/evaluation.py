@@ -35,6 +35,7 @@ from sktime.performance_metrics.forecasting._base import BaseForecastingErrorMet
 
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver._validation import (
+    check_array,
     check_choice,
     check_count,
     check_matrix,
@@ -158,8 +159,9 @@ def variance_from_log_volatility(y_pred: Any, residual_variance: ArrayLike) -> A
 
     Raises
     ------
-    ValueError
-        If the labels or the numbers of values differ, or a variance is negative.
+    ValueError, TypeError
+        If the labels or the numbers of values differ, a variance is negative, or an array is not
+        one of numbers.
 
     Examples
     --------
@@ -170,7 +172,9 @@ def variance_from_log_volatility(y_pred: Any, residual_variance: ArrayLike) -> A
     kinds = pd.Series, pd.DataFrame
     if isinstance(y_pred, kinds) and isinstance(residual_variance, kinds):
         residual_variance = _reordered(residual_variance, y_pred.index, "residual_variance")
-    s2 = np.asarray(residual_variance, dtype=float)
+    if not isinstance(y_pred, kinds):
+        y_pred = check_array(y_pred, "y_pred")
+    s2 = check_array(residual_variance, "residual_variance")
     if s2.size not in (1, np.size(y_pred)):
         raise ValueError(
             f"residual_variance must have one value, or as many as y_pred ({np.size(y_pred)}), "
@@ -194,8 +198,8 @@ def out_of_sample_r2(y_true: ArrayLike, y_pred: ArrayLike, y_benchmark: ArrayLik
 
     Raises
     ------
-    ValueError
-        If the series do not match or are not finite, or the benchmark is perfect.
+    ValueError, TypeError
+        If the series do not match or are not finite numbers, or the benchmark is perfect.
 
     Examples
     --------
@@ -248,9 +252,9 @@ def diebold_mariano(
 
     Raises
     ------
-    ValueError
-        If the series do not match or are not finite, an argument is out of its range, or the
-        losses differ by a constant: there is then no variance to test against.
+    ValueError, TypeError
+        If the series do not match or are not finite numbers, an argument is out of its range, or
+        the losses differ by a constant: there is then no variance to test against.
 
     Examples
     --------
@@ -316,9 +320,9 @@ def mincer_zarnowitz(
 
     Raises
     ------
-    ValueError
-        If the series do not match, are not finite or shorter than 3, n_lags is not below T, the
-        forecasts are constant, or the values are an exact linear function of them.
+    ValueError, TypeError
+        If the series do not match, are not finite numbers or shorter than 3, n_lags is not below
+        T, the forecasts are constant, or the values are an exact linear function of them.
     ImportError
         If statsmodels is not installed.
 
@@ -383,9 +387,9 @@ def model_confidence_set(
 
     Raises
     ------
-    ValueError
-        If losses are not finite, have one row or repeated column names, are more than 1e12 times
-        those of two other models, or differ by a constant (there is then no variance to test
+    ValueError, TypeError
+        If losses are not finite numbers, have one row or repeated column names, are more than 1e12
+        times those of two other models, or differ by a constant (there is then no variance to test
         against), or an argument is out of its range.
     ImportError
         If arch is not installed.

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sktime_alm.solver._validation import holds_numbers
+
 
 def as_floats(data: pd.DataFrame, name: str, may_miss: bool = False) -> pd.DataFrame:
     """The frame as doubles; an error names the first value that is not finite.
 
     ``may_miss`` allows missing values.
     """
+    check_numeric(data, name)
     data = data.astype(float)
     values = data.to_numpy()
     is_wrong = np.isinf(values) if may_miss else ~np.isfinite(values)
@@ -24,6 +27,13 @@ def as_floats(data: pd.DataFrame, name: str, may_miss: bool = False) -> pd.DataF
             f"{data.columns[column]!r} at {data.index[row]}.{hint}"
         )
     return data
+
+
+def check_numeric(data: pd.DataFrame, name: str) -> None:
+    """Refuse a frame that holds text or dates."""
+    if not holds_numbers(data.to_numpy()):
+        others = [column for column, values in data.items() if not holds_numbers(values)]
+        raise TypeError(f"{name} must hold numbers, found others in the columns {listed(others)}")
 
 
 def check_columns(found: pd.Index, expected: pd.Index, name: str, caller: str = "fit") -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from numbers import Integral, Number
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,13 @@ from scipy.signal import lfilter
 
 from sktime_alm.scalers import Standardizer
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
-from sktime_alm.solver._validation import MOST, check_count, check_counts, check_positive
+from sktime_alm.solver._validation import (
+    MOST,
+    check_count,
+    check_counts,
+    check_positive,
+    check_sequence,
+)
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.datafits import Datafit
 from sktime_alm.solver.network import ElmanParameters, simulate
@@ -368,9 +374,8 @@ def _by_column(
 
 def _check_half_lives(value: Any, name: str, minimum: int) -> tuple[float, ...]:
     """Distinct numbers above 0."""
-    if isinstance(value, (str, Number)) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be a sequence of numbers, in rows, found {value!r}")
-    numbers = tuple(check_positive(item, name) for item in value)
+    items = check_sequence(value, name, "a sequence of numbers, in rows")
+    numbers = tuple(check_positive(item, name) for item in items)
     if max(numbers, default=0.0) > _LONGEST_HALF_LIFE:
         raise ValueError(f"{name} must be at most {_LONGEST_HALF_LIFE} rows, found {value!r}")
     if len(set(numbers)) < len(numbers):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sktime_alm.calendar import Calendar
 from sktime_alm.estimator import Pretrained
-from sktime_alm.frames import check_columns, listed
+from sktime_alm.frames import check_columns, check_numeric, listed
 from sktime_alm.history import History
 
 # rows that tell how far they lie apart, how many times further is another frequency, and how many
@@ -137,7 +137,7 @@ def mean_of_others(y: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     TypeError, ValueError
-        If y is no panel, or a panel of one series.
+        If y is no panel of numbers, has one series, or a time of a series twice.
 
     Examples
     --------
@@ -155,6 +155,9 @@ def mean_of_others(y: pd.DataFrame) -> pd.DataFrame:
     levels = list(range(y.index.nlevels - 1))
     if len(y.index.droplevel(-1).unique()) < 2:
         raise ValueError("y must hold two series or more, found one: it has no others")
+    check_numeric(y, "y")
+    if (is_again := y.index.duplicated()).any():
+        raise ValueError(f"y must have a time of a series once, found {y.index[is_again][0]} twice")
     times = y.groupby(level=-1)
     n_others = times.transform("count") - y.notna()
     means = (times.transform("sum") - y.fillna(0.0)) / n_others.where(n_others > 0)

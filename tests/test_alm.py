@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -223,7 +224,10 @@ def test_table_2_presets():
     ("name", "value", "error"),
     [
         ("inner_stop", "never", ValueError),
+        ("inner_stop", np.ones(2), ValueError),
+        ("inner_stop", pd.NA, ValueError),
         ("max_iter", 0, ValueError),
+        ("max_iter", 10**30, ValueError),
         ("max_iter", 2.5, TypeError),
         ("max_inner_iter", -1, ValueError),
         ("tolerance", -1e-3, ValueError),
@@ -237,11 +241,18 @@ def test_table_2_presets():
         ("proximal_weight", -1e-5, ValueError),
         ("proximal_weight", "small", TypeError),
         ("safeguard", -1.0, ValueError),
+        ("safeguard", 10**400, ValueError),
     ],
 )
 def test_bad_settings_are_refused_by_name(name, value, error):
-    with pytest.raises(error, match=name):
+    with pytest.raises(error, match=f"{name} must be"):
         ALMSettings(**{name: value})
+
+
+@pytest.mark.parametrize("dataset", [np.ones(2), pd.NA], ids=repr)
+def test_what_is_no_data_set_of_the_paper_is_refused_by_name(dataset):
+    with pytest.raises(ValueError, match="dataset must be one of"):
+        ALMSettings.paper(dataset)
 
 
 def test_a_safeguard_below_the_start_is_refused_by_name():

@@ -237,6 +237,9 @@ def test_what_a_loss_cannot_be():
         solve(problem, network_of(problem), ALMSettings())
     with pytest.raises(ValueError, match="power must be"):
         QLIKE(-1.0)
+    for power in (np.array([1.0, 2.0]), np.array(3), np.array([[0.0, 1.0]]), np.array([["a"]])):
+        with pytest.raises((TypeError, ValueError), match="power must"):
+            QLIKE(power)
     with pytest.raises(ValueError, match=r"loss must be one of \['qlike', 'squared'\]"):
         get_datafit("absolute")
     with pytest.raises(TypeError, match="loss must be one of"):

@@ -98,6 +98,13 @@ def test_bad_arguments_are_refused_by_name(arguments, message):
         make_elman(**arguments)
 
 
+@pytest.mark.parametrize("make", [make_elman, load_paper_sp500])
+@pytest.mark.parametrize("standardize", ["no", None, 1], ids=repr)
+def test_what_is_no_flag_is_refused_by_name(make, standardize):
+    with pytest.raises(TypeError, match="standardize must be True or False"):
+        make(standardize=standardize)
+
+
 @pytest.mark.parametrize("make", [make_tanks, make_duffing])
 def test_simulated_systems_are_seeded_and_refuse_bad_arguments(make):
     y, X = make(100, random_state=1)

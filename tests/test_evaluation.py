@@ -77,6 +77,11 @@ def test_variance_from_log_volatility_is_the_mean_of_the_simulated_variance():
         variance_from_log_volatility(f, -0.1)
     with pytest.raises(ValueError, match="residual_variance must have the same 2 labels"):
         variance_from_log_volatility(f, s2.set_axis([5, 6]))
+    with pytest.raises(TypeError, match="residual_variance must be an array of numbers"):
+        variance_from_log_volatility(f, "a")
+    with pytest.raises(TypeError, match="y_pred must be an array of numbers"):
+        variance_from_log_volatility("a", 0.1)
+    np.testing.assert_array_equal(variance_from_log_volatility(list(f), s2["f"]), found)
 
 
 def test_qlike_is_zero_for_perfect_forecasts_alone():
@@ -251,6 +256,10 @@ def test_diebold_mariano_errors_name_the_argument():
         diebold_mariano(loss, benchmark, h=0)
     with pytest.raises(TypeError, match="h must be an integer"):
         diebold_mariano(loss, benchmark, h=1.5)
+    with pytest.raises(ValueError, match="loss must have no masked values, found 1"):
+        diebold_mariano(np.ma.masked_array(loss, np.arange(10) == 3), benchmark)
+    with pytest.raises(TypeError, match="loss_benchmark must be an array of numbers"):
+        diebold_mariano(loss, benchmark.astype(str))
     with pytest.raises(ValueError, match="alternative must be one of"):
         diebold_mariano(loss, benchmark, alternative="better")
     with pytest.raises(ValueError, match="loss and loss_benchmark must not differ by a constant"):
@@ -408,6 +417,7 @@ def test_equal_means_of_different_losses_are_no_evidence(unit):
         (model_losses().set_axis(list("aabc"), axis=1), {}, "losses must have columns of differ"),
         (model_losses().eval("v = w + 1"), {}, "losses of 'w' and 'v' must not differ by a const"),
         (model_losses().eval("v = 1e15 * w"), {}, "losses must be of comparable size, found mean"),
+        (np.ma.masked_less(model_losses(), 0.1), {}, "losses must have no masked values"),
         (model_losses(), {"size": 0.0}, "size must be between 0 and 1, found 0.0"),
         (model_losses(), {"size": 10}, "size must be between 0 and 1, found 10"),
         (model_losses(), {"reps": 0}, "reps must be at least 1"),

@@ -1,9 +1,11 @@
 """train: starts, seeds, arguments."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import numpy as np
+import pandas as pd
 import pytest
 from threadpoolctl import ThreadpoolController
 
@@ -117,6 +119,19 @@ def test_initial_weights_are_used_as_given():
         ({"random_state": -1}, ValueError, "random_state must be at least 0"),
         ({"random_state": "a"}, TypeError, "random_state must be an integer"),
         ({"max_iter": 0}, ValueError, "max_iter must be at least 1"),
+        ({"max_iter": 10**30}, ValueError, f"max_iter must be at most {sys.maxsize}, found 10"),
+        ({"n_init": 10**30}, ValueError, "n_init must be at most 20000"),
+        ({"alpha": 10**400}, ValueError, "alpha must be finite"),
+        ({"initialization": 10**400}, ValueError, "initialization must be finite"),
+        ({"linear_skip": np.ones(2)}, TypeError, "linear_skip must be True or False"),
+        ({"linear_skip": pd.NA}, TypeError, "linear_skip must be True or False"),
+        ({"max_recurrence": np.ones(2)}, TypeError, "max_recurrence must be a number"),
+        ({"max_recurrence": pd.NA}, TypeError, "max_recurrence must be a number"),
+        ({"recurrence_norm": pd.NA}, ValueError, "recurrence_norm must be one of"),
+        ({"starts": np.array(0)}, TypeError, "starts must be a sequence of integers"),
+        ({"X": X.astype(str)}, TypeError, "X must be an array of numbers"),
+        ({"Y": Y.astype(complex)}, TypeError, "Y must be an array of numbers"),
+        ({"Y": np.ma.masked_array(Y, Y > 1.0)}, ValueError, "Y must have no masked values"),
         ({"settings": METHODS[1]}, TypeError, "pass settings or its fields, not both"),
         ({"X": X[:, 0]}, ValueError, "X must have two dimensions"),
         ({"Y": Y[:3]}, ValueError, "X and Y must have equally many rows"),
@@ -255,6 +270,17 @@ def test_options_are_short_for_the_settings_of_the_default_method():
 def test_what_is_no_callback_and_no_network_is_refused_by_name(arguments, message):
     with pytest.raises(TypeError, match=message):
         train(X, Y, 3, **arguments)
+
+
+@pytest.mark.parametrize("problem", ["a", None, ElmanProblem], ids=repr)
+def test_what_is_no_problem_is_refused_by_name(problem):
+    initial = train(X, Y, 3, random_state=0, **FAST).parameters
+    with pytest.raises(TypeError, match="problem must be an ElmanProblem or a SpreadProblem"):
+        solve(problem, initial)
+
+
+def test_a_random_state_may_be_a_long_integer():
+    assert train(X, Y, 3, random_state=2**127, **FAST).n_iter > 0
 
 
 def test_what_is_no_callback_is_refused_by_solve_too():

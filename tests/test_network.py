@@ -65,6 +65,20 @@ def test_parameters_of_the_wrong_shape_are_refused_by_name(parameters, name, sha
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("b", None, ValueError, r"b must have shape \(4,\) .*, found \(\)"),
+        ("A", "text", TypeError, "A must be an array of numbers"),
+        ("c", np.ma.masked_array([1.0, 2.0], [0, 1]), ValueError, "c must have no masked values"),
+    ],
+)
+def test_parameters_of_the_wrong_kind_are_refused_by_name(parameters, name, value, error, message):
+    arrays = dict(zip("AWVbc", parameters.arrays(), strict=True))
+    with pytest.raises(error, match=message):
+        ElmanParameters(**{**arrays, name: value})
+
+
+@pytest.mark.parametrize(
     ("initialization", "of_A", "of_W", "of_V"),
     [
         ("he", 2 / 200, 2 / 200, 2 / 100),
@@ -89,6 +103,7 @@ def test_initial_weights_have_the_stated_variances(initialization, of_A, of_W, o
         (0.0, ValueError),
         (-1.0, ValueError),
         (np.inf, ValueError),
+        (10**400, ValueError),
         (None, TypeError),
         (True, TypeError),
     ],

@@ -387,8 +387,10 @@ def test_the_mean_of_others_looks_at_no_later_time_and_fills_with_the_last():
     [
         (pd.DataFrame({"y": [1.0]}), "y must be a panel"),
         (panel_of({"a": pd.DataFrame({"y": [1.0]})}), "two series or more, found one"),
+        (unequal_panel().astype(str), "y must hold numbers, found others in the columns y"),
+        (pd.concat([unequal_panel()] * 2), r"y must have a time of a series once.*\('s0', .*twice"),
     ],
-    ids=["no panel", "one series"],
+    ids=["no panel", "one series", "text", "a time twice"],
 )
 def test_the_mean_of_others_needs_others(y, message):
     with pytest.raises((TypeError, ValueError), match=message):

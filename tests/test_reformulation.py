@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 
@@ -110,17 +111,57 @@ REG = Regularization.scaled(1.0, 2, 3, 1)
         ((X[:, :0], Y, REG), ValueError, "X must have at least one row and one column"),
         ((X[:0], Y[:0], REG), ValueError, "X must have at least one row and one column"),
         (([["a"]], [[1.0]], REG), TypeError, "X must be an array of numbers"),
+        ((X.astype(str), Y, REG), TypeError, "X must be an array of numbers: found <U"),
+        ((X.astype(str).astype(object), Y, REG), TypeError, "X must be an array of numbers"),
+        ((X.astype(complex), Y, REG), TypeError, "X must be an array of numbers: found complex"),
+        ((X.astype("M8[ns]"), Y, REG), TypeError, "X must be an array of numbers: found datetime"),
+        (
+            (np.ma.masked_array(X, X == 0.0), Y, REG),
+            ValueError,
+            "X must have no masked values",
+        ),
+        ((X, np.ma.masked_array(Y, Y == 0.0), REG), ValueError, "Y must have no masked values"),
         ((X, Y, 0.1), TypeError, "regularization must be a Regularization"),
         ((X, Y, REG, "gelu"), ValueError, "activation must be one of"),
         ((X, Y, REG, "relu", (1,)), ValueError, "starts must begin with 0"),
         ((X, Y, REG, "relu", (0, 3, 3)), ValueError, "starts must begin with 0"),
         ((X, Y, REG, "relu", (0, 6)), ValueError, "starts must begin with 0"),
         ((X, Y, REG, "relu", ()), ValueError, "starts must begin with 0"),
+        ((X, Y, REG, "relu", np.array(0)), TypeError, "starts must be a sequence of integers"),
+        ((X, Y, REG, "relu", b"a"), TypeError, "starts must be a sequence of integers, found b'a'"),
+        ((X, Y, REG, "relu", (0,), False, 1.0, np.ones(2)), ValueError, "recurrence_norm must be"),
+        ((X, Y, REG, "relu", (0,), False, 1.0, pd.NA), ValueError, "recurrence_norm must be"),
     ],
 )
 def test_bad_data_are_refused_by_name(arguments, error, message):
     with pytest.raises(error, match=message):
         ElmanProblem(*arguments)
+
+
+@pytest.mark.parametrize("flag", ["no", np.nan, None, [], 2, np.ones(2)], ids=repr)
+def test_a_skip_that_is_no_flag_is_refused_by_name(flag):
+    with pytest.raises(TypeError, match="linear_skip must be True or False, found"):
+        ElmanProblem(X, Y, REG, linear_skip=flag)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        X.astype(np.float32),
+        X.astype(int),
+        X.astype(bool),
+        X.astype(object),
+        X.tolist(),
+        np.ma.masked_array(X, np.zeros(X.shape, bool)),
+        pd.DataFrame(X).astype("Float64"),
+        pd.DataFrame(X).astype({0: "Int64", 1: "boolean"}),
+    ],
+    ids=lambda values: type(values).__name__,
+)
+def test_numbers_of_any_kind_are_taken(values):
+    problem = ElmanProblem(values, Y, REG, starts=np.array([0, 2]), linear_skip=np.bool_(True))
+    np.testing.assert_array_equal(problem.X, X)
+    assert problem.X.dtype == float and problem.starts == (0, 2) and problem.linear_skip is True
 
 
 @pytest.mark.parametrize(
@@ -129,6 +170,11 @@ def test_bad_data_are_refused_by_name(arguments, error, message):
         ({"l2_readout": -1.0}, ValueError, "l2_readout must be 0 or more, found -1.0"),
         ({"l2_bias": np.nan}, ValueError, "l2_bias must be finite"),
         ({"l2_input": "1"}, TypeError, "l2_input must be a number"),
+        (
+            {"l2_input": 10**400},
+            ValueError,
+            "l2_input must be finite in double precision",
+        ),
     ],
 )
 def test_bad_penalties_are_refused_by_name(arguments, error, message):
@@ -138,6 +184,12 @@ def test_bad_penalties_are_refused_by_name(arguments, error, message):
         Regularization.scaled(-1.0, 1, 1, 1)
     with pytest.raises(ValueError, match="hidden_size must be at least 1, found 0"):
         Regularization.scaled(1.0, 1, 0, 1)
+
+
+@pytest.mark.parametrize("skip_alpha", [False, "", [], np.ones(2), pd.NA], ids=repr)
+def test_a_penalty_of_the_skip_that_is_no_number_is_refused_by_name(skip_alpha):
+    with pytest.raises(TypeError, match="skip_alpha must be a number"):
+        Regularization.scaled(1.0, 2, 3, 1, skip_alpha=skip_alpha)
 
 
 @pytest.mark.parametrize(

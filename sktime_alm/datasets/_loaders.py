@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pandas as pd
 
-from sktime_alm.solver._validation import check_choice
+from sktime_alm.solver._validation import check_choice, check_flag
 
 _TARGETS = ("LRV", "RVOL", "RV")
 
@@ -91,13 +91,18 @@ def load_paper_sp500(standardize: bool = True) -> tuple[pd.Series, pd.DataFrame]
         DP, EP (ratios in %), MKT, HML, SMB, STR (% per month), TB, TS, DEF (percentage
         points), INF and IP (index levels), all of the same month as ``y``.
 
+    Raises
+    ------
+    TypeError
+        If ``standardize`` is neither True nor False.
+
     Notes
     -----
     A reconstruction from public series; it differs from the published file in TB and TS
     only. Sources are those of :func:`load_sp500_volatility`.
     """
     table = _read("paper_sp500.csv")
-    if standardize:
+    if check_flag(standardize, "standardize"):
         table = (table - table.mean()) / table.std(ddof=0)
     return table["RV_SP500"], table.drop(columns="RV_SP500")
 

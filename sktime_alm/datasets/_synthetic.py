@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sktime_alm.solver._validation import check_count, check_nonnegative, check_positive
+from sktime_alm.solver._validation import check_count, check_flag, check_nonnegative, check_positive
 from sktime_alm.solver.activations import get_activation
 from sktime_alm.solver.network import ElmanParameters, rollout
 
@@ -66,6 +66,7 @@ def make_elman(
     r = check_count(hidden_size, "hidden_size")
     check_positive(weight_scale, "weight_scale")
     check_nonnegative(noise, "noise")
+    check_flag(standardize, "standardize")
     rng = np.random.default_rng(random_state)
 
     shapes = {"A": (m, r), "W": (r, r), "V": (r, n), "b": (r,), "c": (m,)}

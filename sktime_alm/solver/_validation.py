@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,12 +12,12 @@ from numpy.typing import ArrayLike
 
 from sktime_alm.solver._typing import Array
 
-# units, or lags in a row: a matrix of so many rows and columns is 3 GB
+# units, lags in a row, or starts: a matrix of so many rows and columns is 3 GB
 MOST = 20_000
 
 
-def check_count(value: Any, name: str, minimum: int = 1, maximum: int | None = None) -> int:
-    """An integer of at least ``minimum`` and at most ``maximum``."""
+def check_count(value: Any, name: str, minimum: int = 1, maximum: int | None = sys.maxsize) -> int:
+    """An integer of at least ``minimum`` and at most ``maximum``, by default the largest index."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, found {value!r}")
     if value < minimum:
@@ -26,14 +27,20 @@ def check_count(value: Any, name: str, minimum: int = 1, maximum: int | None = N
     return int(value)
 
 
+def check_sequence(value: Any, name: str, kind: str) -> tuple[Any, ...]:
+    """The items of a list, an array of one dimension or the like; ``kind`` says what they are."""
+    is_one = isinstance(value, (str, bytes, Mapping)) or getattr(value, "ndim", 1) != 1
+    if is_one or not isinstance(value, Collection):
+        raise TypeError(f"{name} must be {kind}, found {value!r}")
+    return tuple(value)
+
+
 def check_counts(
     value: Any, name: str, minimum: int, kind: str = "a sequence of integers"
 ) -> tuple[int, ...]:
     """Distinct integers of at least ``minimum``; ``kind`` says in errors what may be passed."""
-    is_sequence = isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str)
-    if not is_sequence or np.ndim(value) != 1:
-        raise TypeError(f"{name} must be {kind}, found {value!r}")
-    counts = tuple(check_count(item, f"each of {name}", minimum) for item in value)
+    items = check_sequence(value, name, kind)
+    counts = tuple(check_count(item, f"each of {name}", minimum) for item in items)
     if len(set(counts)) < len(counts):
         raise ValueError(f"{name} must not name a number twice, found {value!r}")
     return counts
@@ -43,9 +50,13 @@ def check_number(value: Any, name: str) -> float:
     """A finite real number."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, found {value!r}")
-    if not np.isfinite(float(value)):
-        raise ValueError(f"{name} must be finite, found {value!r}")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer
+        number = np.inf
+    if not np.isfinite(number):
+        raise ValueError(f"{name} must be finite in double precision, found {value!r}")
+    return number
 
 
 def check_flag(value: Any, name: str) -> bool:
@@ -75,17 +86,37 @@ def check_positive(value: Any, name: str) -> float:
     return float(value)
 
 
+def holds_numbers(value: ArrayLike) -> bool:
+    """Whether these are numbers: NumPy makes doubles of text, dates and complex ones as well."""
+    found = np.asarray(value)
+    if found.dtype == object:
+        return not any(isinstance(item, (str, bytes)) for item in found.flat)
+    return found.dtype.kind in "biuf"
+
+
+def check_array(value: ArrayLike, name: str) -> Array:
+    """An array of doubles."""
+    if type(value) is np.ndarray and value.dtype == float:
+        return value  # a network in a loop of the solver costs little
+    try:
+        if not holds_numbers(value):
+            raise TypeError(f"found {np.asarray(value).dtype}")
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be an array of numbers: {error}") from error
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} must have no masked values, found {np.ma.getmask(value).sum()}")
+    return array
+
+
 def check_matrix(value: ArrayLike, name: str, may_miss: bool = False) -> Array:
     """A finite two-dimensional array of doubles with at least one row and one column.
 
     ``may_miss`` allows NaN.
     """
-    try:
-        matrix = np.ascontiguousarray(value, dtype=float)
-        if not matrix.flags.writeable:
-            matrix = matrix.copy()  # compiled code would be compiled again for a read-only array
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be an array of numbers: {error}") from error
+    matrix = np.ascontiguousarray(check_array(value, name))
+    if not matrix.flags.writeable:
+        matrix = matrix.copy()  # compiled code would be compiled again for a read-only array
     if np.ndim(value) != 2:
         raise ValueError(
             f"{name} must have two dimensions (rows are time steps, columns are variables), "
@@ -104,6 +135,6 @@ def check_matrix(value: ArrayLike, name: str, may_miss: bool = False) -> Array:
 
 def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     """One of the known names."""
-    if value not in tuple(choices):
+    if not isinstance(value, str) or value not in tuple(choices):
         raise ValueError(f"{name} must be one of {sorted(choices)}, found {value!r}")
     return str(value)

@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver._validation import check_choice, check_positive
+from sktime_alm.solver._validation import check_choice, check_matrix, check_positive
 
 # below this exp(z) - z - 1 is a sum of few powers
 _SMALL = 1e-2
@@ -88,7 +88,7 @@ class QLIKE:
     Raises
     ------
     ValueError, TypeError
-        If it is a number that is not above 0.
+        If it is neither a number above 0 nor an array of two dimensions of them.
     """
 
     is_log: ClassVar[bool] = True
@@ -96,8 +96,8 @@ class QLIKE:
     power: float | Array = 0.5
 
     def __post_init__(self) -> None:
-        if not isinstance(self.power, np.ndarray):
-            check_positive(self.power, "power")
+        is_array = isinstance(self.power, np.ndarray)
+        check_positive(check_matrix(self.power, "power").min() if is_array else self.power, "power")
 
     def in_units(self, scale: Array) -> QLIKE:
         """The same of errors in units of ``scale``, up to its square: p times the scale."""

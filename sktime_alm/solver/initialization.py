@@ -7,6 +7,7 @@ from numbers import Real
 
 import numpy as np
 
+from sktime_alm.solver._validation import check_positive
 from sktime_alm.solver.network import ElmanParameters
 
 # Standard deviation of a weight matrix of shape (fan_out, fan_in).
@@ -70,6 +71,5 @@ def _deviation(initialization: str | float) -> Callable[[int, int], float]:
             f"initialization must be one of {sorted(INITIALIZATIONS)} or a positive number, "
             f"found {initialization!r}"
         )
-    if not 0.0 < initialization < np.inf:
-        raise ValueError(f"initialization must be a positive number, found {initialization!r}")
-    return lambda fan_in, fan_out: float(initialization)
+    deviation = check_positive(initialization, "initialization")
+    return lambda fan_in, fan_out: deviation

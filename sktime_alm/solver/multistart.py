@@ -18,6 +18,7 @@ from sktime_alm.solver._validation import (
     MOST,
     check_callback,
     check_count,
+    check_flag,
     check_matrix,
     check_nonnegative,
 )
@@ -29,7 +30,7 @@ from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.readout import solve_readout
 from sktime_alm.solver.reduced import iterate_at
-from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.reformulation import ElmanProblem, TrainingProblem
 from sktime_alm.solver.regularization import Regularization
 from sktime_alm.solver.result import ALMResult, Callback, IterationRecord, StartOutcome, Status
 from sktime_alm.solver.settings import ALMSettings, SafeguardedSettings
@@ -76,8 +77,10 @@ def solve(
     ------
     ValueError, TypeError
         If ``initial`` does not fit the problem or overflows in the rollout, if the
-        safeguard is below the objective there, or if the settings are none.
+        safeguard is below the objective there, or if the problem or the settings are none.
     """
+    if not isinstance(problem, TrainingProblem):
+        raise TypeError(f"problem must be an ElmanProblem or a SpreadProblem, found {problem!r}")
     settings = _check_settings(settings)
     if isinstance(problem, SpreadProblem):
         # it tells by itself when R falls no more
@@ -208,7 +211,8 @@ def train(
         raise TypeError(f"pass settings or its fields, not both; found {sorted(options)}")
     method = SafeguardedSettings(**options) if settings is None else _check_settings(settings)
     check_count(hidden_size, "hidden_size", maximum=MOST)
-    check_count(n_init, "n_init")
+    check_count(n_init, "n_init", maximum=MOST)
+    check_flag(linear_skip, "linear_skip")
     X, Y = check_matrix(X, "X"), check_matrix(Y, "Y", may_miss=True)
     shape = (X.shape[1], int(hidden_size), Y.shape[1])
     penalties = Regularization.scaled(
@@ -374,5 +378,5 @@ def seed_sequence(random_state: RandomState) -> np.random.SeedSequence:
     if isinstance(random_state, np.random.RandomState):
         return np.random.SeedSequence(int(random_state.randint(2**31)))
     if random_state is not None:
-        check_count(random_state, "random_state", minimum=0)
+        check_count(random_state, "random_state", minimum=0, maximum=None)
     return np.random.SeedSequence(random_state)

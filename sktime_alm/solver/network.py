@@ -9,6 +9,7 @@ import numpy as np
 
 from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array, BoolArray
+from sktime_alm.solver._validation import check_array
 from sktime_alm.solver.activations import Activation
 
 
@@ -35,8 +36,8 @@ class ElmanParameters:
 
     Raises
     ------
-    ValueError
-        If the shapes do not fit together; the message names the array.
+    ValueError, TypeError
+        If the shapes do not fit together, or an array is not one of numbers; the message names it.
     """
 
     A: Array
@@ -48,8 +49,8 @@ class ElmanParameters:
 
     def __post_init__(self) -> None:
         for name in (item.name for item in fields(self)):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float))
+            if name != "D" or self.D is not None:
+                object.__setattr__(self, name, check_array(getattr(self, name), name))
         if self.A.ndim != 2 or self.V.ndim != 2:
             raise ValueError(
                 f"A must have shape (m, r) and V shape (r, n), found {self.A.shape} "

@@ -15,13 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
-from sktime_alm.solver._validation import check_matrix
+from sktime_alm.solver._validation import check_count, check_flag, check_matrix, check_sequence
 from sktime_alm.solver.activations import Activation, get_activation
 from sktime_alm.solver.contraction import Contraction
 from sktime_alm.solver.datafits import Datafit, Squared
@@ -175,7 +174,8 @@ class ElmanProblem(TrainingProblem):
     ------
     ValueError, TypeError
         If an array is not a finite matrix of the right shape, a start is out of range, the
-        activation unknown or the bound not above 0; the message names the argument.
+        activation unknown, the bound not above 0 or ``linear_skip`` neither True nor False; the
+        message names the argument.
     """
 
     X: Array
@@ -210,6 +210,7 @@ class ElmanProblem(TrainingProblem):
         object.__setattr__(self, "Y", np.where(is_missing[:, None], 0.0, Y))
         object.__setattr__(self, "sigma", get_activation(self.activation))
         object.__setattr__(self, "starts", _check_starts(self.starts, len(X)))
+        object.__setattr__(self, "linear_skip", check_flag(self.linear_skip, "linear_skip"))
         contraction = Contraction(self.max_recurrence, self.recurrence_norm, _sizes(X))
         object.__setattr__(self, "contraction", contraction)
         _check_datafit(self.datafit, self.Y)
@@ -450,11 +451,8 @@ def _check_sizes(X: Array, Y: Array) -> None:
 
 def _check_starts(starts: Sequence[int], n_samples: int) -> tuple[int, ...]:
     expected = f"starts must begin with 0 and increase within the {n_samples} rows"
-    if not isinstance(starts, (Sequence, np.ndarray)) or not all(
-        isinstance(start, Integral) for start in starts
-    ):
-        raise TypeError(f"{expected}, a sequence of integers; found {starts!r}")
-    found = tuple(int(start) for start in starts)
+    items = check_sequence(starts, "starts", "a sequence of integers")
+    found = tuple(check_count(item, "each of starts", 0) for item in items)
     increasing = all(a < b for a, b in pairwise(found))
     if found[:1] != (0,) or not increasing or found[-1] >= n_samples:
         raise ValueError(f"{expected}, found {starts!r}")

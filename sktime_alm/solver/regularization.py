@@ -73,7 +73,8 @@ class Regularization:
             l2_bias=alpha / r,
             l2_readout_bias=alpha / m if skip_alpha is None else 0.0,
             l2_preactivation=l2_preactivation,
-            l2_skip=check_nonnegative(skip_alpha or 0.0, "skip_alpha") / (n * m),
+            l2_skip=check_nonnegative(0.0 if skip_alpha is None else skip_alpha, "skip_alpha")
+            / (n * m),
         )
 
     def of_hidden_layer(self, n_inputs: int, hidden_size: int) -> Array:

@@ -110,7 +110,7 @@ class SafeguardedSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_recurrence != np.inf:
+        if not (isinstance(self.max_recurrence, float) and self.max_recurrence == np.inf):
             check_positive(self.max_recurrence, "max_recurrence")
         check_choice(self.recurrence_norm, "recurrence_norm", NORMS)
         check_flag(self.polish, "polish")

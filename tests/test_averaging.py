@@ -67,6 +67,15 @@ def test_a_clear_weight_is_that_of_the_least_squares(share):
     assert earned_weight(losses(0.0), losses(0.5), losses(1.0)) == pytest.approx(best, abs=0.005)
 
 
+def test_hardly_anything_is_taken_of_a_nearly_exact_network_whatever_the_regression_misses():
+    rng = np.random.default_rng(3)
+    # the regression misses a few blocks, which its mean loss comes from
+    missed = rng.normal(size=(3, 400)) * np.repeat([0.1, 0.1, 3.0, 0.1], 100)
+    of_network = missed + 0.01 * rng.normal(size=missed.shape)
+    at = [list((missed - weight * of_network) ** 2) for weight in (0.0, 0.5, 1.0)]
+    assert earned_weight(*at) == pytest.approx(1.0, abs=1e-3)
+
+
 def test_a_network_of_noise_has_no_weight():
     rng = np.random.default_rng(2)
     weights = []

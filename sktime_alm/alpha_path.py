@@ -109,9 +109,8 @@ class AlphaPath:
         Of the path the largest strength is taken whose loss is within one standard error, of the
         difference, of the smallest, and whose network has a weight, unless the best has none.
         """
-        points = self.points
-        first, candidates = self._best(points)
-        chosen, is_mean = self._finished(points, first)
+        first, candidates = self._best()
+        chosen, is_mean = self._finished(first)
         has_start = chosen.weight > 0.0 and not is_mean
         return Penalties(
             chosen.alpha,
@@ -123,7 +122,7 @@ class AlphaPath:
             is_mean,
         )
 
-    @property
+    @cached_property
     def least(self) -> Point:
         """The point with the smallest loss."""
         return min(self.points, key=lambda point: point.loss)
@@ -157,8 +156,9 @@ class AlphaPath:
             if strength < max(_WEAKEST * float(alone[best].mean()), _LEAST_STRENGTH):
                 return points
 
-    def _best(self, points: Sequence[Point]) -> tuple[int, tuple[Candidate, ...]]:
+    def _best(self) -> tuple[int, tuple[Candidate, ...]]:
         """The choice among the points, which go from strong to weak, and how they did."""
+        points = self.points
         of_skip = np.nan if self.skip_alpha is None else self.skip_alpha
         candidates = compared(
             [(point.alpha, of_skip, point.weight) for point in points],
@@ -174,7 +174,7 @@ class AlphaPath:
         )
         return chosen, candidates
 
-    def _finished(self, points: Sequence[Point], first: int) -> tuple[Point, bool]:
+    def _finished(self, first: int) -> tuple[Point, bool]:
         """What is chosen, judged once more as it will forecast; and whether that is a mean.
 
         Networks are trained to the end, and keep the weight that they earn then. Where they have
@@ -185,6 +185,7 @@ class AlphaPath:
         stopped early is judged beside one whose weight is below a half, and is taken if it
         forecasts better.
         """
+        points = self.points
         for point in reversed(points[: first + 1]):
             if point.weight == 0.0:
                 continue

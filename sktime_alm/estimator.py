@@ -114,10 +114,10 @@ class Estimator(Trainer):
         scalers = self._scalers(known)
         rows = self._rows(known, scalers)
         if previous is not None:
-            bounded = self.within_bound(previous.penalties)
+            bounded = self.within_bound(previous.penalties.max_recurrence)
             return bounded._trained_on(series, rows, scalers, progress, previous, n_before)
         penalties = self._choose_penalties(rows, steps, progress, has_mean=True)
-        bounded = self.within_bound(penalties)
+        bounded = self.within_bound(penalties.max_recurrence)
         trained = bounded._train(rows, penalties, progress)
         errors = bounded._errors(rows, trained, penalties, progress)
         model = self._model(known, scalers, trained.networks)
@@ -170,12 +170,12 @@ class Estimator(Trainer):
                 "reach back, with observed values among the others"
             )
         if previous is not None:
-            bounded = self.within_bound(previous.penalties)
+            bounded = self.within_bound(previous.penalties.max_recurrence)
             trained = bounded._train(rows, previous.penalties, progress, previous.trained.networks)
             # the errors and the prior of the first panel's models serve on, as in an update
             return replace(previous, trained=trained)
         penalties = self._choose_penalties(rows, (1,), progress)
-        bounded = self.within_bound(penalties)
+        bounded = self.within_bound(penalties.max_recurrence)
         trained = bounded._train(rows, penalties, progress)
         errors = replace(bounded, interval_method="bootstrap")._errors(
             rows, trained, penalties, progress

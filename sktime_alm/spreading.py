@@ -50,7 +50,7 @@ def fit_blocks(
             f"{type(estimator.settings).__name__}"
         )
     found, results = estimator.fit_panel(sample, progress, previous), []
-    estimator = estimator.within_bound(found.penalties)
+    estimator = estimator.within_bound(found.penalties.max_recurrence)
     rows = Rows.stacked([estimator.rows(series) for series in sample])
     problem = _problem(estimator, found, rows, blocks)
     # averaged readouts do not matter: the hidden layer is what steps begin with

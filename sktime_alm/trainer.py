@@ -140,8 +140,7 @@ class Trainer:
 
         path, bound = along_path(self), None
         if self._may_loosen(path.least):
-            loosened = replace(self, settings=_changed(self.settings, max_recurrence=_LOOSE_BOUND))
-            looser = along_path(loosened)
+            looser = along_path(self.within_bound(_LOOSE_BOUND))
             if looser.least.loss < _MUCH_LESS * path.least.loss:
                 path, bound = looser, _LOOSE_BOUND
         network = path.choose()
@@ -157,11 +156,11 @@ class Trainer:
             np.linalg.norm(least.networks[-1].W, 2) > _AT_BOUND * self.settings.max_recurrence
         )
 
-    def within_bound(self: _Trainer, chosen: Penalties) -> _Trainer:
-        """The same, with the bound on the recurrence that was chosen, if one was."""
-        if chosen.max_recurrence is None:
+    def within_bound(self: _Trainer, bound: float | None) -> _Trainer:
+        """The same with another bound on the recurrence, if one was chosen."""
+        if bound is None:
             return self
-        return replace(self, settings=_changed(self.settings, max_recurrence=chosen.max_recurrence))
+        return replace(self, settings=_changed(self.settings, max_recurrence=bound))
 
     def _states(self, network: ElmanParameters, rows: Rows) -> Array:
         return self._validation.outputs(network, rows)[1]

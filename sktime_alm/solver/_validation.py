@@ -86,6 +86,12 @@ def check_positive(value: Any, name: str) -> float:
     return float(value)
 
 
+def check_bound(value: Any, name: str) -> float:
+    """A finite number above 0, or infinity for none."""
+    is_none = isinstance(value, float) and value == np.inf
+    return float(value) if is_none else check_positive(value, name)
+
+
 def holds_numbers(value: ArrayLike) -> bool:
     """Whether these are numbers: NumPy makes doubles of text, dates and complex ones as well."""
     found = np.asarray(value)

@@ -22,7 +22,7 @@ from numba import njit
 from scipy.optimize import minimize
 
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver._validation import check_choice, check_number
+from sktime_alm.solver._validation import check_bound, check_choice
 from sktime_alm.solver.settings import NORMS
 
 # A matrix on the rim is taken to be this much inside: at the rim no small step in M shrinks W
@@ -74,12 +74,7 @@ class Contraction:
     sizes: Array
 
     def __post_init__(self) -> None:
-        bound = self.bound
-        if not (isinstance(bound, float) and bound == np.inf):
-            bound = check_number(bound, "max_recurrence")
-        if not bound > 0.0:
-            raise ValueError(f"max_recurrence must be above 0, found {self.bound!r}")
-        object.__setattr__(self, "bound", float(bound))
+        object.__setattr__(self, "bound", check_bound(self.bound, "max_recurrence"))
         check_choice(self.norm, "recurrence_norm", NORMS)
 
     @property

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sktime_alm.solver._validation import (
+    check_bound,
     check_choice,
     check_count,
     check_flag,
@@ -110,8 +111,7 @@ class SafeguardedSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (isinstance(self.max_recurrence, float) and self.max_recurrence == np.inf):
-            check_positive(self.max_recurrence, "max_recurrence")
+        check_bound(self.max_recurrence, "max_recurrence")
         check_choice(self.recurrence_norm, "recurrence_norm", NORMS)
         check_flag(self.polish, "polish")
         check_flag(self.active_set, "active_set")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from sktime_alm.datasets import make_elman
 from sktime_alm.solver import ElmanParameters, ElmanProblem, Regularization, solve, train
 from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import adjoint_multipliers, gradient
@@ -111,6 +112,29 @@ def test_a_bounded_problem_is_solved_to_its_minimum(record, activation):
     # from one start they may end in different minima: what counts is the best, and the most
     assert min(ends) <= 1.01 * min(ends_of_scipy)
     assert np.median(ends) <= 1.01 * np.median(ends_of_scipy)
+
+
+@pytest.mark.parametrize(
+    ("record", "seed"),
+    [*(("slow oscillation", seed) for seed in (0, 2, 4, 5)), ("two tanks", 0), ("two tanks", 3)],
+)
+def test_kinks_on_the_rim_of_the_bound_are_no_obstacle(record, seed):
+    # steps that leave singular values out that are near their bound zigzag along it
+    X, Y = RECORDS[record]
+    penalties = {"alpha": 1e-3, "linear_skip": True, "skip_alpha": 1e-3}
+    found = train(X, Y, 6, activation="leaky_relu", random_state=seed, **penalties)
+    assert found.certificate.recurrence.n_active and found.certificate.n_kinks
+    assert found.certificate.is_kkt
+
+
+@pytest.mark.slow
+def test_hundreds_of_units_may_be_on_their_kinks():
+    # more than half as many as there are weights, of 4,000 rows of 20 units
+    made = make_elman(4_000, 11, 1, 20, 0.9 / 20**0.5, 0.1, standardize=True, random_state=100)
+    y, X = made[:2]
+    found = train(X.to_numpy(), y.to_numpy(), 20, alpha=0.1, random_state=1)
+    assert found.certificate.is_kkt
+    assert found.certificate.n_kinks > 0.4 * found.parameters.hidden_layer.size
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -15,7 +15,7 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,8 +27,6 @@ from sktime_alm.solver import Status, train
 from timing import output_folder
 
 ACTIVATIONS = ("relu", "leaky_relu", "elu")
-# the outer iterations of a large problem, where each takes seconds
-_LARGE: dict[str, Any] = {"max_iter": 10}
 TOLERANCE = 1e-5
 QUICK = ("synthetic-10", "slow-ar2")
 # of whose fits four in five are to be certified: public data and the paper's
@@ -60,7 +58,6 @@ def fit(task: Task) -> dict[str, object]:
             starts=starts,
             linear_skip=has_skip,
             skip_alpha=1.0 if specification.skip_alpha is None else specification.skip_alpha,
-            **(_LARGE if specification.is_large else {}),
         )
     is_finite = result.parameters.is_finite() and bool(np.isfinite(result.objective))
     return {

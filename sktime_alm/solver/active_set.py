@@ -45,13 +45,20 @@ _MAX_STALLS, _BURST, _UNTRUSTED = 3, 200, 0.1
 # Networks whose largest sensitivity times sqrt(R), in the metric, is above this at the start are
 # not near any KKT point: a step moves hundreds of units over their kinks.
 _CHAOTIC = 1e4
-# kinks in a quadratic program, beside a third as many as there are weights
+# kinks in a quadratic program, beside as many as there are weights: so many may be held
 _N_NEAR = 100
 _MOST_WEIGHTS = 1_000
+# What things cost, as measured, in operations at the pace of a matrix product: an evaluation as
+# such, for a row, for a row and weight, for a row and unit that is not piecewise linear; a
+# sensitivity, that is read and written some ten times; n^3 of an eigendecomposition and of a step.
+_CALL, _ROW, _WEIGHT, _EXPONENTIAL = 6e5, 2_500.0, 16.0, 500.0
+_SENSITIVITY, _EIGEN, _SOLVE = 90.0, 9.0, 4.0
+# evaluations of R that a model and the candidates of a step cost in any case
+_MODEL, _TRY = 15.0, 10.0
 # multiples of the first objective and gradient above which the gradient is that of a cliff
 _STEEPEST = 30.0
 # so many steps must lower R relatively by this much, or halve the residual
-_PATIENCE, _LEAST_FALL = 20, 1e-5
+_PATIENCE, _LEAST_FALL = 30, 1e-7
 
 
 class Ending(Enum):
@@ -90,7 +97,7 @@ def finish(
     trial: Trial,
     *,
     tolerance: float = 1e-6,
-    max_steps: int = 100,
+    max_steps: int = 300,
     max_work: float = np.inf,
     steepest: float | None = None,
 ) -> Outcome:
@@ -160,12 +167,12 @@ class _Budget:
     ) -> None:
         (r, q), T, m = shape, problem.n_samples, problem.n_outputs
         n = r * q
-        evaluation = 12.0 * T * n
         is_smooth = problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR
-        over_time = 2.0 * T * n * (2 * r * r + m * (2 * r + q)) + 2.0 * T * n * n * m
-        over_time += 2.0 * T * n * n * r if is_smooth else 0.0
-        self.of_model = (over_time + 15.0 * n**3) / evaluation
-        self.of_try = 8.0 + 4.0 * n**3 / evaluation
+        evaluation = _CALL + T * (_ROW + _WEIGHT * n + _EXPONENTIAL * r * is_smooth)
+        over_time = T * n * (_SENSITIVITY * r + 4 * r * r + 2 * m * (2 * r + q) + m * n)
+        over_time += T * n * n * r * is_smooth
+        self.of_model = _MODEL + (over_time + _EIGEN * n**3) / evaluation
+        self.of_try = _TRY + _SOLVE * n**3 / evaluation
         self.max_steps, self.max_work = max_steps, max_work
         self.n_steps, self.work = 0, 0.0
 
@@ -199,7 +206,7 @@ class _Finish:
     ) -> None:
         self.problem, self.trial, self.budget = problem, trial, budget
         self.tolerance, self.steepest = tolerance, steepest
-        self.ceiling, self.n_near = trial.objective, _N_NEAR + trial.hidden_layer.size // 3
+        self.ceiling, self.n_near = trial.objective, _N_NEAR + trial.hidden_layer.size
         self.piece, self.damping = Piece.at(problem, trial.u), _FIRST_DAMPING
         self.n_stalls, self.residual = 0, np.inf
         self.objectives: list[float] = []
@@ -263,7 +270,9 @@ class _Finish:
     def _is_stationary(self, local: Local, step: Step) -> bool:
         """Whether the gradient is within the tolerance, with all that is held in its place."""
         off = float(np.abs(step.u).max(initial=0.0))
+        gap = float(np.abs(step.rim_gaps).max(initial=0.0))
         is_held = off <= _ON_KINK * _size(self.trial.u) and not local.is_off_rim(_AT_RIM)
+        is_held = is_held and gap <= _AT_RIM * self.problem.max_recurrence
         return step.residual <= self.tolerance and is_held
 
     def _is_slow(self, step: Step) -> bool:
@@ -290,7 +299,8 @@ class _Finish:
                 return step, found
             damping *= _RAISE
             if n_tries == _TRIES_NEAR_RIM and local.is_off_rim(_ON_RIM):
-                local = Local(self.problem, local.model, _ON_RIM)
+                # what was in the way is what was held, not the length of the step
+                local, damping = Local(self.problem, local.model, _ON_RIM), self.damping
 
     def _try(self, local: Local, step: Step, damping: float) -> _Accepted | None:
         """The best of the candidates of a step, if it is good enough."""

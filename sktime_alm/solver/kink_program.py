@@ -2,8 +2,10 @@
 
     min d  g'd + d'M d/2 + sum over kinks k of -zeta_k [sigma(u_k + J_k d) - a_k (u_k + J_k d)],
 
-M = |H| + damping, over the kinks nearby that are convex (zeta_k < 0). Its dual, in one
-y_k = -zeta_k (new a_k - a_k) for each kink, has nothing but bounds.
+M = |H| + damping, over the kinks nearby that are convex (zeta_k < 0), and such that no singular
+value of W that is not held comes to lie above the bound: s_j + (dW)_j <= rho to first order. Its
+dual, in one y_k = -zeta_k (new a_k - a_k) for each kink and one y_j >= 0 for each singular value,
+has nothing but bounds.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ class Step(NamedTuple):
 
     ``held`` are the units (into u, flat) that it holds, ``rows`` their sensitivities and ``u``
     their values now; ``slopes`` those of all units then; ``gradient`` the one of the Lagrangian.
+    ``rim_rows`` and ``rim_gaps`` are the same of the singular values of W that it brings to the
+    bound.
     """
 
     d: Array
@@ -40,6 +44,8 @@ class Step(NamedTuple):
     slopes: Array
     residual: float
     predicted: float
+    rim_rows: Array
+    rim_gaps: Array
 
 
 class Local:
@@ -51,16 +57,19 @@ class Local:
         r = len(model.trial.hidden_layer)
         self.recurrence = np.zeros((r, r))
         self.tangent: Array | None = None
+        self.rim_rows, self.rim_gaps = np.zeros((0, model.gradient.size)), np.zeros(0)
         H, g, rows = model.hessian, model.gradient, model.rows
         if problem.contraction.is_bounded and not problem.contraction.has_scaling:
             H = self._hold_rim(near_rim, H)
         if self.tangent is not None:
             Z = self.tangent
             H, g, rows = Z.T @ (H @ Z), g @ Z, rows @ Z
+            self.rim_rows = self.rim_rows @ Z
         self.H, self.g, self.rows = H, g, rows
         values, self.V = eigh(H, check_finite=False, driver="evd")
         self.curvature = np.maximum(np.abs(values), 1e-8 * np.abs(values).max())
         self.g_along, self.rows_along = g @ self.V, rows @ self.V
+        self.rim_along = self.rim_rows @ self.V
         u = np.abs(model.states.u.flat[model.units])
         self.reach = u / np.maximum(compiled.row_norms(rows), 1e-300)
 
@@ -73,8 +82,10 @@ class Local:
         """Find which singular values are held, and add the curvature of the rim to H."""
         model, problem = self.model, self.problem
         r, q = model.trial.hidden_layer.shape
-        rim = Rim.of(model.trial.hidden_layer[:, :r], problem.max_recurrence, near_rim)
+        W = model.trial.hidden_layer[:, :r]
+        rim = Rim.of(W, problem.max_recurrence, near_rim)
         if not rim.k:
+            self._keep_within(rim, W)
             return H
         normals = rim.normals
         is_held = model.piece.held.flat[model.units]
@@ -83,17 +94,24 @@ class Local:
         nu = np.linalg.lstsq(both.T, -model.gradient, rcond=None)[0]
         of_rim = -np.tensordot(nu[: len(C)], normals, 1)
         rim, multipliers = rim.released(rim.multiplier(of_rim))
+        self._keep_within(rim, W)
         if not rim.k:
             return H
         self.rim, k = rim, rim.k
         self.recurrence = (rim.U[:, :k] * multipliers) @ rim.V[:, :k].T
         C = self._whitened_normals(rim)
-        Q = qr(C.T, check_finite=False)[0]
-        self.normals, self.tangent = Q[:, : len(C)], Q[:, len(C) :]
+        self.tangent = qr(C.T, check_finite=False)[0][:, len(C) :]
         to_W = model.inverse[:, :r]
         bent = rim.curvature(multipliers).reshape(r, r, r, r)
         bent = np.einsum("pj,ijkl,ql->ipkq", to_W, bent, to_W, optimize=True)
         return H + bent.reshape(r * q, r * q)
+
+    def _keep_within(self, rim: Rim, W: Array) -> None:
+        """What the bound asks, to first order, of the singular values that are not held."""
+        U, V = rim.U[:, rim.k :], rim.V[:, rim.k :]
+        self.rim_gaps = np.einsum("ai,ab,bi->i", U, W, V) - rim.bound
+        normals = np.einsum("ai,bi->iab", U, V) @ self.model.inverse[:, : len(W)].T
+        self.rim_rows = normals.reshape(len(normals), self.model.gradient.size)
 
     def _whitened_normals(self, rim: Rim) -> Array:
         normals = rim.normals @ self.model.inverse[:, : len(rim.U)].T
@@ -101,57 +119,69 @@ class Local:
 
     def solve(self, damping: float, most: int) -> Step:
         """The step at a damping, through the dual of the quadratic program."""
-        model, inverse = self.model, 1.0 / (self.curvature + damping)
+        inverse = 1.0 / (self.curvature + damping)
         along = -inverse * self.g_along
         near = np.flatnonzero(self.reach <= np.linalg.norm(along))
         if len(near) > most:
             near = np.sort(near[np.argsort(self.reach[near], kind="stable")[:most]])
-        index, rows = model.units[near], self.rows_along[near]
-        u, zeta = model.states.u.flat[index], model.states.zeta.flat[index]
-        base, is_held = model.piece.slopes.flat[index], model.piece.held.flat[index]
-        slope, y = self.problem.sigma.kernel[1], np.zeros(len(near))
-        v = u + rows @ along
-        # a kink with zeta > 0 is concave: kept on its side, left if it was held
-        is_convex, side = zeta < 0.0, np.where(v > 0.0, 1.0, slope)
-        leave = np.where(is_held, -zeta * (side - base), 0.0)
-        low = np.where(is_convex, -zeta * (slope - base), leave)
-        high = np.where(is_convex, -zeta * (1.0 - base), leave)
-        if len(near):
-            Q = (rows * inverse) @ rows.T
-            y = compiled.box_minimum(Q, v, low, high, np.clip(y, low, high))
+        rows = np.vstack([self.rows_along[near], self.rim_along])
+        gaps = np.append(self.model.states.u.flat[self.model.units[near]], self.rim_gaps)
+        v = gaps + rows @ along
+        low, high = self._limits(near, v)
+        y = np.clip(np.zeros(len(v)), low, high)
+        if len(v):
+            y = compiled.box_minimum((rows * inverse) @ rows.T, v, low, high, y)
         edge = 1e-7 * (high - low)
         inside = (y > low + edge) & (y < high - edge)
-        return self._step(near, y, inside, along - inverse * (y @ rows), damping)
+        return self._step(near, y, inside[: len(near)], along - inverse * (y @ rows), damping)
+
+    def _limits(self, near: IntArray, v: Array) -> tuple[Array, Array]:
+        """Those of the multipliers of the kinks, and 0 and none of those of singular values."""
+        model, slope, n_rim = self.model, self.problem.sigma.kernel[1], len(self.rim_gaps)
+        index = model.units[near]
+        zeta, base = model.states.zeta.flat[index], model.piece.slopes.flat[index]
+        # a kink with zeta > 0 is concave: kept on its side, left if it was held
+        side = np.where(v[: len(near)] > 0.0, 1.0, slope)
+        leave = np.where(model.piece.held.flat[index], -zeta * (side - base), 0.0)
+        low = np.where(zeta < 0.0, -zeta * (slope - base), leave)
+        high = np.where(zeta < 0.0, -zeta * (1.0 - base), leave)
+        return np.append(low, np.zeros(n_rim)), np.append(high, np.full(n_rim, np.inf))
 
     def _step(
         self, near: IntArray, y: Array, inside: BoolArray, along: Array, damping: float
     ) -> Step:
+        y, of_rim = y[: len(near)], y[len(near) :]
         model = self.model
         index = model.units[near]
         zeta, slopes = model.states.zeta.flat[index], model.piece.slopes.copy()
         change = np.divide(y, zeta, out=np.zeros_like(y), where=zeta != 0.0)
         least = self.problem.sigma.kernel[1]
         slopes.flat[index] = np.clip(slopes.flat[index] - change, least, 1.0)
-        g = model.gradient + y @ model.rows[near]
-        if self.rim is not None:
-            g = g - self.normals @ (self.normals.T @ g)
-        residual = relative_size(self.problem, model.trial.objective, model.plain(g))
+        gradient = self.g + y @ self.rows[near] + of_rim @ self.rim_rows
+        left = model.plain(self._of_all(gradient))
+        residual = relative_size(self.problem, model.trial.objective, left)
         predicted = 0.5 * float(along @ ((self.curvature + damping) * along))
         held = index[inside]
         return Step(
             self.V @ along,
-            self.g + y @ self.rows[near],
+            gradient,
             held,
             self.rows[near[inside]],
             model.states.u.flat[held],
             slopes,
             residual,
             predicted,
+            self.rim_rows[of_rim > 0.0],
+            self.rim_gaps[of_rim > 0.0],
         )
 
     def unwhitened(self, d: Array) -> Array:
         """A step in B."""
-        return self.model.step(d if self.tangent is None else self.tangent @ d)
+        return self.model.step(self._of_all(d))
+
+    def _of_all(self, tangential: Array) -> Array:
+        """In all whitened variables."""
+        return tangential if self.tangent is None else self.tangent @ tangential
 
     def admitted(self, hidden_layer: Array) -> Array:
         """The nearest weights within the bound, on the rim where it is held."""
@@ -212,11 +242,12 @@ def newton_step(H: Array, step: Step) -> Array | None:
     """
     n, rank = len(H), 0
     Q, y = np.eye(n), np.empty(0)
-    if len(step.rows):
-        Q, R, order = qr(step.rows.T, pivoting=True, check_finite=False)
+    rows, u = np.vstack([step.rows, step.rim_rows]), np.append(step.u, step.rim_gaps)
+    if len(rows):
+        Q, R, order = qr(rows.T, pivoting=True, check_finite=False)
         diagonal = np.abs(np.diag(R))
         rank = int((diagonal > 1e-8 * diagonal[0]).sum())
-        y = -solve_triangular(R[:rank, :rank], step.u[order[:rank]], trans=1)
+        y = -solve_triangular(R[:rank, :rank], u[order[:rank]], trans=1)
     normal, Z = Q[:, :rank] @ y, Q[:, rank:]
     if rank == n:
         return normal

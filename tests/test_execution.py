@@ -70,8 +70,8 @@ print(lasts)
 counts = collections.Counter()
 for i in range(N_FITS):
     kind = i % 3
-    # early enough to come within the fit, on a machine of about the same speed
-    thread = threading.Thread(target=interrupt, args=(0.5 * lasts[kind] * rng.random(),))
+    # early enough to come within the fit, on a machine of about the same speed: threads may wait
+    thread = threading.Thread(target=interrupt, args=(0.3 * lasts[kind] * rng.random(),))
     thread.start()
     result = fit(kind)
     thread.join()

@@ -301,6 +301,8 @@ def test_series_one_by_one_on_the_same_workers(client):
     pd.testing.assert_frame_equal(found, expected)
 
 
+# of older versions of Dask, as sktime converts
+@pytest.mark.filterwarnings("ignore:Running on a single-machine", "ignore::FutureWarning")
 def test_the_frame_of_sktime_is_taken(client):
     y, X = make_panel()
     frames = [convert_to(frame, "dask_panel") for frame in (y, X)]

@@ -42,7 +42,7 @@ import numpy as np
 from sktime_alm.solver import Status, train
 
 rng = np.random.default_rng(0)
-X = rng.normal(size=(50, 3))
+X = rng.normal(size=(2_000, 3))
 Y = np.convolve(np.tanh(X[:, 0] * X[:, 1]), np.ones(5), "same")[:, None]
 Y = Y + 0.1 * rng.normal(size=Y.shape)
 kinds = ({}, {"activation": "elu", "max_recurrence": 0.9}, {"n_init": 2, "n_jobs": 2})
@@ -70,7 +70,8 @@ print(lasts)
 counts = collections.Counter()
 for i in range(N_FITS):
     kind = i % 3
-    # early enough to come within the fit, on a machine of about the same speed: threads may wait
+    # early enough to come within the fit, on a machine of about the same speed; a fit is long,
+    # beside what a thread may have to wait
     thread = threading.Thread(target=interrupt, args=(0.3 * lasts[kind] * rng.random(),))
     thread.start()
     result = fit(kind)

@@ -2,7 +2,7 @@
 
 R of a network with kinked units is smooth on pieces, and its minima lie on their edges: there
 some pre-activations are 0. Such a unit is *held*; its slope, anything between those of its two
-sides, is its multiplier. A step is that of a quadratic program with all kinks nearby
+sides, is its multiplier. A step is that of a quadratic program with the kinks nearby
 (:mod:`kink_program`), or of the Lagrangian on the units that it holds. Either is put back onto
 u = 0 there, and the one with the smallest R is taken if R falls. The bound on ||W|| is kept in the
 same way (:mod:`rim`). Without kinks this is Newton's method, damped.
@@ -45,13 +45,15 @@ _MAX_STALLS, _BURST, _UNTRUSTED = 3, 200, 0.1
 # Networks whose largest sensitivity times sqrt(R), in the metric, is above this at the start are
 # not near any KKT point: a step moves hundreds of units over their kinks.
 _CHAOTIC = 1e4
-# kinks in a quadratic program, beside as many as there are weights: so many may be held
+# of n weights the quadratic program sees the n + 100 nearest kinks: n may be held
 _N_NEAR = 100
 _MOST_WEIGHTS = 1_000
-# What things cost, as measured, in operations at the pace of a matrix product: an evaluation as
-# such, for a row, for a row and weight, for a row and unit that is not piecewise linear; a
-# sensitivity, that is read and written some ten times; n^3 of an eigendecomposition and of a step.
+# What things cost, as measured on x86-64 cores, in operations at the pace of a matrix product:
+# an evaluation of R with its gradient, and more for a row, for a row and weight, and for a row and
+# unit of a smooth activation;
 _CALL, _ROW, _WEIGHT, _EXPONENTIAL = 6e5, 2_500.0, 16.0, 500.0
+# a sensitivity, which is read and written some ten times; and the coefficients of n^3 in an
+# eigendecomposition and in a step
 _SENSITIVITY, _EIGEN, _SOLVE = 90.0, 9.0, 4.0
 # evaluations of R that a model and the candidates of a step cost in any case
 _MODEL, _TRY = 15.0, 10.0
@@ -77,7 +79,7 @@ class Outcome(NamedTuple):
     """What :func:`finish` ends with.
 
     ``held`` and ``slopes``, both (T, r), are the units on their kink and the slopes of all;
-    ``recurrence``, (r, r), is the multiplier of the bound on ||W||, 0 where it is not active.
+    ``recurrence``, (r, r), is the multiplier of the bound on ||W||: of the singular values held.
     ``residual`` is the relative stationarity of the Lagrangian at the last step; ``work`` is
     what the steps cost, in evaluations of R with its gradient.
     """
@@ -109,7 +111,7 @@ def finish(
     trial : Trial
     tolerance : float, default=1e-6
         For the relative stationarity, as in :class:`Certificate`.
-    max_steps : int, default=100
+    max_steps : int, default=300
     max_work : float, default=inf
         In evaluations of R with its gradient; the work is counted, not timed, so that the outcome
         does not depend on the machine.
@@ -225,7 +227,7 @@ class _Finish:
         budget, local = self.budget, self._local(_NEAR_RIM)
         if not budget.n_steps and local.model.sensitivity > _CHAOTIC:
             return self._outcome(local, Ending.CHAOTIC)
-        step, found = self._search(local)
+        local, step, found = self._search(local)
         budget.n_steps += 1
         self.residual = step.residual
         if self._is_stationary(local, step):
@@ -286,17 +288,17 @@ class _Finish:
         has_fallen = fall > _LEAST_FALL * self.trial.objective
         return not has_fallen and min(recent) > 0.5 * min(earlier)
 
-    def _search(self, local: Local) -> tuple[Step, _Accepted | None]:
-        """Raise the damping until a step lowers R by its share."""
+    def _search(self, local: Local) -> tuple[Local, Step, _Accepted | None]:
+        """Raise the damping until a step lowers R by its share; with the model that it is of."""
         damping, n_tries = self.damping, 0
         while True:
             step = local.solve(damping, self.n_near)
             n_tries += 1
             if self._is_stationary(local, step):
-                return step, None
+                return local, step, None
             found = self._try(local, step, damping)
             if found is not None or n_tries == _MAX_TRIES:
-                return step, found
+                return local, step, found
             damping *= _RAISE
             if n_tries == _TRIES_NEAR_RIM and local.is_off_rim(_ON_RIM):
                 # what was in the way is what was held, not the length of the step

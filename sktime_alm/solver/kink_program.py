@@ -32,8 +32,8 @@ class Step(NamedTuple):
 
     ``held`` are the units (into u, flat) that it holds, ``rows`` their sensitivities and ``u``
     their values now; ``slopes`` those of all units then; ``gradient`` the one of the Lagrangian.
-    ``rim_rows`` and ``rim_gaps`` are the same of the singular values of W that it brings to the
-    bound.
+    ``rim_rows`` are the derivatives of the singular values of W that it brings to the bound, and
+    ``rim_gaps``, at most 0, how far above it they are now.
     """
 
     d: Array
@@ -85,7 +85,7 @@ class Local:
         W = model.trial.hidden_layer[:, :r]
         rim = Rim.of(W, problem.max_recurrence, near_rim)
         if not rim.k:
-            self._keep_within(rim, W)
+            self._constrain(rim, W)
             return H
         normals = rim.normals
         is_held = model.piece.held.flat[model.units]
@@ -94,7 +94,7 @@ class Local:
         nu = np.linalg.lstsq(both.T, -model.gradient, rcond=None)[0]
         of_rim = -np.tensordot(nu[: len(C)], normals, 1)
         rim, multipliers = rim.released(rim.multiplier(of_rim))
-        self._keep_within(rim, W)
+        self._constrain(rim, W)
         if not rim.k:
             return H
         self.rim, k = rim, rim.k
@@ -106,7 +106,7 @@ class Local:
         bent = np.einsum("pj,ijkl,ql->ipkq", to_W, bent, to_W, optimize=True)
         return H + bent.reshape(r * q, r * q)
 
-    def _keep_within(self, rim: Rim, W: Array) -> None:
+    def _constrain(self, rim: Rim, W: Array) -> None:
         """What the bound asks, to first order, of the singular values that are not held."""
         U, V = rim.U[:, rim.k :], rim.V[:, rim.k :]
         self.rim_gaps = np.einsum("ai,ab,bi->i", U, W, V) - rim.bound
@@ -136,7 +136,7 @@ class Local:
         return self._step(near, y, inside[: len(near)], along - inverse * (y @ rows), damping)
 
     def _limits(self, near: IntArray, v: Array) -> tuple[Array, Array]:
-        """Those of the multipliers of the kinks, and 0 and none of those of singular values."""
+        """The bounds on y: an interval for each kink, [0, inf) for each singular value."""
         model, slope, n_rim = self.model, self.problem.sigma.kernel[1], len(self.rim_gaps)
         index = model.units[near]
         zeta, base = model.states.zeta.flat[index], model.piece.slopes.flat[index]

@@ -442,7 +442,7 @@ def test_the_posterior_is_that_of_the_regression_whatever_the_network_is():
     Z = np.column_stack([rng.normal(size=(15, 2)), np.ones(15)])
     targets, readout = rng.normal(size=(15, 1)), rng.normal(size=(1, 3))
     posterior = Posterior.of(Z, np.zeros(3), readout, targets)
-    expected = np.linalg.lstsq(Z, targets)[0].T
+    expected = np.linalg.lstsq(Z, targets, rcond=None)[0].T
     np.testing.assert_allclose(readout + posterior.shift, expected)
     np.testing.assert_allclose(np.cov(posterior.errors.T, ddof=0), 1.0)
     noise = (targets - Z @ expected.T) / np.sqrt(15.0 - 3.0)

@@ -72,7 +72,7 @@ for i in range(N_FITS):
     kind = i % 3
     # early enough to come within the fit, on a machine of about the same speed; a fit is long,
     # beside what a thread may have to wait
-    thread = threading.Thread(target=interrupt, args=(0.3 * lasts[kind] * rng.random(),))
+    thread = threading.Thread(target=interrupt, args=(0.5 * lasts[kind] * rng.random(),))
     thread.start()
     result = fit(kind)
     thread.join()

@@ -155,7 +155,8 @@ def test_update_with_training_starts_from_the_present_network(monkeypatch):
     frozen = pickle.loads(pickle.dumps(forecaster)).update(Y[30:36], X, update_params=False)
     calls = record_training(monkeypatch)
     forecaster.update(Y[30:36], X[30:36], update_params=True)
-    ((inputs, initial, arguments),) = calls
+    ((inputs, arguments),) = calls
+    initial = arguments["initial"]
     # in the units of all 36 rows the start is the network as it was
     outputs = initial.outputs(rollout(initial, ReLU(), inputs)[1])
     values = Y[:36].to_numpy()

@@ -96,7 +96,8 @@ def test_training_sees_the_full_rows_only_and_update_starts_from_the_network(lay
     frozen = pickle.loads(pickle.dumps(forecaster)).update(Y[30:36], X, update_params=False)
     calls = record_training(monkeypatch)
     forecaster.update(Y[28:36], X, update_params=True)
-    ((inputs, initial, _),) = calls
+    ((inputs, arguments),) = calls
+    initial = arguments["initial"]
     # in the units of all 36 rows the start is the network as it was
     outputs = initial.outputs(rollout(initial, ReLU(), inputs)[1])
     values = Y[:36].to_numpy()

@@ -129,7 +129,7 @@ def test_kinks_on_the_rim_of_the_bound_are_no_obstacle(record, seed):
 
 @pytest.mark.slow
 def test_hundreds_of_units_may_be_on_their_kinks():
-    # more than half as many as there are weights, of 4,000 rows of 20 units
+    # about half as many as there are weights, of 4,000 rows of 20 units
     made = make_elman(4_000, 11, 1, 20, 0.9 / 20**0.5, 0.1, standardize=True, random_state=100)
     y, X = made[:2]
     found = train(X.to_numpy(), y.to_numpy(), 20, alpha=0.1, random_state=1)

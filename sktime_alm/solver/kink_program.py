@@ -80,42 +80,41 @@ class Local:
 
     def _hold_rim(self, near_rim: float, H: Array) -> Array:
         """Find which singular values are held, and add the curvature of the rim to H."""
-        model, problem = self.model, self.problem
-        r, q = model.trial.hidden_layer.shape
-        W = model.trial.hidden_layer[:, :r]
-        rim = Rim.of(W, problem.max_recurrence, near_rim)
-        if not rim.k:
-            self._constrain(rim, W)
-            return H
-        normals = rim.normals
-        is_held = model.piece.held.flat[model.units]
-        C = self._whitened_normals(rim)
-        both = np.vstack([C, model.rows[is_held]])
-        nu = np.linalg.lstsq(both.T, -model.gradient, rcond=None)[0]
-        of_rim = -np.tensordot(nu[: len(C)], normals, 1)
-        rim, multipliers = rim.released(rim.multiplier(of_rim))
+        r, q = self.model.trial.hidden_layer.shape
+        W, to_W = self.model.trial.hidden_layer[:, :r], self.model.inverse[:, :r]
+        rim, multipliers = self._active(Rim.of(W, self.problem.max_recurrence, near_rim))
         self._constrain(rim, W)
         if not rim.k:
             return H
         self.rim, k = rim, rim.k
         self.recurrence = (rim.U[:, :k] * multipliers) @ rim.V[:, :k].T
-        C = self._whitened_normals(rim)
+        C = self._whitened(rim.normals)
         self.tangent = qr(C.T, check_finite=False)[0][:, len(C) :]
-        to_W = model.inverse[:, :r]
         bent = rim.curvature(multipliers).reshape(r, r, r, r)
         bent = np.einsum("pj,ijkl,ql->ipkq", to_W, bent, to_W, optimize=True)
         return H + bent.reshape(r * q, r * q)
+
+    def _active(self, rim: Rim) -> tuple[Rim, Array]:
+        """The singular values near the bound whose multipliers are positive, with these."""
+        if not rim.k:
+            return rim, np.zeros(0)
+        model, normals = self.model, rim.normals
+        is_held = model.piece.held.flat[model.units]
+        both = np.vstack([self._whitened(normals), model.rows[is_held]])
+        nu = np.linalg.lstsq(both.T, -model.gradient, rcond=None)[0]
+        of_rim = -np.tensordot(nu[: len(normals)], normals, 1)
+        return rim.released(rim.multiplier(of_rim))
 
     def _constrain(self, rim: Rim, W: Array) -> None:
         """What the bound asks, to first order, of the singular values that are not held."""
         U, V = rim.U[:, rim.k :], rim.V[:, rim.k :]
         self.rim_gaps = np.einsum("ai,ab,bi->i", U, W, V) - rim.bound
-        normals = np.einsum("ai,bi->iab", U, V) @ self.model.inverse[:, : len(W)].T
-        self.rim_rows = normals.reshape(len(normals), self.model.gradient.size)
+        self.rim_rows = self._whitened(np.einsum("ai,bi->iab", U, V))
 
-    def _whitened_normals(self, rim: Rim) -> Array:
-        normals = rim.normals @ self.model.inverse[:, : len(rim.U)].T
-        return normals.reshape(len(normals), -1)
+    def _whitened(self, of_W: Array) -> Array:
+        """Gradients in W, (k, r, r), in the whitened variables."""
+        whitened = of_W @ self.model.inverse[:, : of_W.shape[1]].T
+        return whitened.reshape(len(of_W), self.model.gradient.size)
 
     def solve(self, damping: float, most: int) -> Step:
         """The step at a damping, through the dual of the quadratic program."""

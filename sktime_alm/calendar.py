@@ -281,13 +281,13 @@ class Calendar:
             )
         days = times.to_timestamp() if self.kind == "periods" else self._wall(times)
         last = 5 if self.rhythm == "business days" else 7
-        weekdays = (np.asarray(days.dayofweek)[:, None] == np.arange(1, last)).astype(float)
+        weekdays = (np.asarray(days.day_of_week)[:, None] == np.arange(1, last)).astype(float)
         dates = _dates(days)
         if origin is not None:
             first = origin.to_timestamp() if self.kind == "periods" else origin
             before = np.append(np.datetime64(first.date()), dates[:-1])
         else:
-            before = np.append(dates[:1] - 1, dates[:-1])
+            before = np.append(dates[:1] - np.timedelta64(1, "D"), dates[:-1])
         mask = "1111100" if self.rhythm == "business days" else "1111111"
         gaps = np.busday_count(before, dates, weekmask=mask)
         return np.column_stack([weekdays, np.log(np.maximum(gaps, 1))])
@@ -476,7 +476,7 @@ def _named(index: pd.DatetimeIndex) -> str | None:
 
 
 def _are_weekdays(days: pd.DatetimeIndex) -> bool:
-    return bool(days.is_unique and (days.dayofweek < 5).all())
+    return bool(days.is_unique and (days.day_of_week < 5).all())
 
 
 def _trading(index: pd.DatetimeIndex) -> Calendar | None:
@@ -490,7 +490,7 @@ def _trading(index: pd.DatetimeIndex) -> Calendar | None:
     if not (_are_weekdays(days) and (wall - wall.normalize() == clock).all()):
         return None
     found = plain.learned(index[:1], index[1:])
-    has_all_weekdays = set(days.dayofweek) == set(range(5))
+    has_all_weekdays = set(days.day_of_week) == set(range(5))
     if not (has_all_weekdays and found.holds(index)):
         return None
     if zone is None:

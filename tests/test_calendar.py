@@ -254,7 +254,7 @@ def test_trading_days_with_holidays_are_one_series(seed, zone):
             counted.update(by_number[first:stop], update_params=False)
             found = dated.predict(fh=[1, 2, 3])
             np.testing.assert_array_equal(found, counted.predict(fh=[1, 2, 3]))
-            assert (found.index > index[stop - 1]).all() and (found.index.dayofweek < 5).all()
+            assert (found.index > index[stop - 1]).all() and (found.index.day_of_week < 5).all()
         # dates that leave out holidays to come
         found = dated.predict(fh=index[65:])
         pd.testing.assert_index_equal(found.index, index[65:], check_names=False)

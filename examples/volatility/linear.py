@@ -65,7 +65,7 @@ def _days(index: pd.Index) -> pd.DataFrame:
     """Of days, indicators of Tuesday to Friday and the log of the days since the row before."""
     if not isinstance(index, pd.DatetimeIndex):
         return pd.DataFrame(index=index)
-    columns = {day: (index.dayofweek == day).astype(float) for day in range(1, 5)}
+    columns = {day: (index.day_of_week == day).astype(float) for day in range(1, 5)}
     days = index.to_series().diff().dt.days.fillna(1)
     return pd.DataFrame(columns, index).assign(gap=np.log(days))
 

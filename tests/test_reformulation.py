@@ -1,6 +1,7 @@
 """The problem: objective, constraints, sequences, invariances, bad input."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -201,3 +202,13 @@ def test_sizes_beyond_double_precision_are_refused(of_X, of_Y, message):
     X, Y = rng.normal(size=(20, 2)), rng.normal(size=(20, 1))
     with pytest.raises(ValueError, match=message):
         ElmanProblem(of_X * X, of_Y * Y, Regularization())
+
+
+def test_another_problem_of_the_same_rows_has_no_targets_where_there_are_none():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(20, 2)), rng.normal(size=(20, 1))
+    Y[[3, 17]] = np.nan
+    problem = ElmanProblem(X, Y, Regularization(), "elu")
+    other = replace(problem, activation="tanh")
+    np.testing.assert_array_equal(other.missing, [3, 17])
+    np.testing.assert_array_equal(other.targets, np.nan_to_num(Y))

@@ -32,7 +32,7 @@ def errors_of(problem, parameters, h):
     outputs = h @ parameters.A.T + parameters.c
     if parameters.D is not None:
         outputs += problem.X @ parameters.D.T
-    errors = problem.Y - outputs
+    errors = problem.targets - outputs
     errors[problem.missing] = 0.0
     return errors
 
@@ -90,7 +90,7 @@ def update_hidden(problem, parameters, u, xi, zeta, gamma):
     ends = {*(start - 1 for start in problem.starts[1:]), T - 1}
     for t in range(T):
         D = 2.0 / T * A.T @ A + gamma * np.eye(len(b))
-        d = gamma * problem.sigma.value(u[t]) - zeta[t] + 2.0 / T * A.T @ (problem.Y[t] - c)
+        d = gamma * problem.sigma.value(u[t]) - zeta[t] + 2.0 / T * A.T @ (problem.targets[t] - c)
         if t not in ends:
             D += gamma * W.T @ W
             d += W.T @ (xi[t + 1] + gamma * (u[t + 1] - V @ problem.X[t + 1] - b))

@@ -64,7 +64,7 @@ def closed_readout(problem: ElmanProblem, h: Array, gram: Array | None = None) -
     observed = problem.observed(h)
     if gram is None or len(problem.missing):
         gram = observed.T @ observed
-    cross, product = observed.T @ problem.skip, np.dot(observed.T, problem.Y)
+    cross, product = observed.T @ problem.skip, np.dot(observed.T, problem.targets)
     return readout_of(problem, gram, cross, product, problem.skip_gram, problem.skip_product)
 
 

@@ -160,7 +160,7 @@ def lipschitz_constants(
     delta_1 = np.sqrt(r * (delta_0**2 + np.linalg.norm(problem.X) ** 2 + T))
     delta_2 = 2.0 * gamma * delta_1 * np.sqrt(r) * w_bound
     delta_3 = np.sqrt(r) * (xi_norm + gamma * u_bound)
-    largest_target = np.linalg.norm(problem.Y, axis=1).max()
+    largest_target = np.linalg.norm(problem.targets, axis=1).max()
     largest_skip = np.linalg.norm(problem.skip, axis=1).max()
     of_readout = 2.0 * np.sqrt(m * (delta_0**2 + largest_skip**2)) * a_bound + largest_target
     delta_4 = 2.0 * np.sqrt(m / problem.n_observed) * of_readout

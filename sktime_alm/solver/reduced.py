@@ -78,7 +78,7 @@ def evaluate(
     u, h, errors = (
         np.empty((problem.n_samples, r)),
         np.empty((problem.n_samples, r)),
-        np.empty(problem.Y.shape),
+        np.empty(problem.targets.shape),
     )
     readout, objective, is_regular = kernels.evaluate(
         u,
@@ -88,7 +88,7 @@ def evaluate(
         problem.skip,
         problem.skip_gram,
         problem.skip_product,
-        problem.Y,
+        problem.targets,
         problem.missing,
         hidden_layer,
         problem.is_start,

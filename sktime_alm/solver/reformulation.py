@@ -141,7 +141,7 @@ class ElmanProblem(TrainingProblem):
     X : array of shape (T, n)
         Inputs.
     Y : array of shape (T, m)
-        Targets. A row with NaN has no part in the loss; it is kept as zeros.
+        Targets. A row with NaN has no part in the loss.
     regularization : Regularization
     activation : {"relu", "leaky_relu", "elu", "tanh"} or Activation, default="relu"
     starts : sequence of int, default=(0,)
@@ -167,6 +167,8 @@ class ElmanProblem(TrainingProblem):
         The set of hidden layers within the bound, and coordinates of it.
     missing : array of int
         The rows without targets.
+    targets : array of shape (T, m)
+        Y, with zeros in the rows without targets.
     inputs : array of shape (T, n + 1)
         [X 1]: what V and b act on. X is a view of it, so that rows are stored once.
 
@@ -190,6 +192,7 @@ class ElmanProblem(TrainingProblem):
     sigma: Activation = field(init=False, repr=False)
     contraction: Contraction = field(init=False, repr=False)
     missing: IntArray = field(init=False, repr=False)
+    targets: Array = field(init=False, repr=False)
     inputs: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -207,14 +210,16 @@ class ElmanProblem(TrainingProblem):
         object.__setattr__(self, "missing", np.flatnonzero(is_missing))
         object.__setattr__(self, "inputs", np.hstack([X, np.ones((len(X), 1))]))
         object.__setattr__(self, "X", self.inputs[:, :-1])
-        object.__setattr__(self, "Y", np.where(is_missing[:, None], 0.0, Y))
+        object.__setattr__(self, "Y", Y)
+        targets = np.where(is_missing[:, None], 0.0, Y) if is_missing.any() else Y
+        object.__setattr__(self, "targets", targets)
         object.__setattr__(self, "sigma", get_activation(self.activation))
         object.__setattr__(self, "starts", _check_starts(self.starts, len(X)))
         object.__setattr__(self, "linear_skip", check_flag(self.linear_skip, "linear_skip"))
         contraction = Contraction(self.max_recurrence, self.recurrence_norm, _sizes(X))
         object.__setattr__(self, "contraction", contraction)
-        _check_datafit(self.datafit, self.Y)
-        _check_sizes(self.X, self.Y)
+        _check_datafit(self.datafit, self.targets)
+        _check_sizes(self.X, self.targets)
 
     @property
     def n_samples(self) -> int:
@@ -234,12 +239,12 @@ class ElmanProblem(TrainingProblem):
     @property
     def n_outputs(self) -> int:
         """m."""
-        return self.Y.shape[1]
+        return self.targets.shape[1]
 
     @cached_property
     def target_size(self) -> float:
         """Root of the mean variance of the columns of Y; 1 if they are constant."""
-        observed = np.delete(self.Y, self.missing, axis=0)
+        observed = np.delete(self.targets, self.missing, axis=0)
         # the mean is a readout bias away
         sizes = _sizes(observed - observed.mean(axis=0))
         varies = np.ptp(observed, axis=0) > 0.0
@@ -285,7 +290,7 @@ class ElmanProblem(TrainingProblem):
     @cached_property
     def skip_product(self) -> Array:
         """skip'Y over the rows with targets."""
-        return self.skip.T @ self.Y
+        return self.skip.T @ self.targets
 
     def observed(self, rows: Array) -> Array:
         """The rows, those without targets set to 0."""
@@ -331,10 +336,10 @@ class ElmanProblem(TrainingProblem):
     @cached_property
     def loss_of_targets(self) -> float:
         """The sum of the losses where all outputs are 0, whatever the states."""
-        return self._loss_of(np.zeros_like(self.Y))
+        return self._loss_of(np.zeros_like(self.targets))
 
     def _loss_of(self, outputs: Array) -> float:
-        losses = self.datafit.value(self.Y, outputs)
+        losses = self.datafit.value(self.targets, outputs)
         losses[self.missing] = 0.0
         return float(losses.sum())
 
@@ -356,19 +361,19 @@ class ElmanProblem(TrainingProblem):
 
         y - A h - D x - c with the squared loss, its working residual with another; shape (T, m).
         """
-        errors = -0.5 * self.datafit.derivative(self.Y, self.outputs(readout, h))
+        errors = -0.5 * self.datafit.derivative(self.targets, self.outputs(readout, h))
         errors[self.missing] = 0.0
         return errors
 
     def curvature(self, readout: Array, h: Array) -> Array:
         """Second derivatives of the mean loss in the outputs, (T, m): 2/T with the squared loss."""
-        curvature = self.datafit.curvature(self.Y, self.outputs(readout, h)) / self.n_observed
+        curvature = self.datafit.curvature(self.targets, self.outputs(readout, h)) / self.n_observed
         curvature[self.missing] = 0.0
         return curvature
 
     def targets_of_states(self, readout: Array, hidden_size: int) -> Array:
         """y - D x - c, what A h is to fit, 0 where y is missing; shape (T, m)."""
-        targets = self.Y - np.dot(self.skip, readout[:, hidden_size:].T)
+        targets = self.targets - np.dot(self.skip, readout[:, hidden_size:].T)
         targets[self.missing] = 0.0
         return targets
 

@@ -283,20 +283,20 @@ def _rows_of(problem: ElmanProblem) -> Sums:
         problem.skip_gram,
         problem.skip_product,
         np.einsum("ij,ij->j", problem.X, problem.X),
-        problem.Y.sum(axis=0),
+        problem.targets.sum(axis=0),
     )
 
 
 def _deviations(problem: ElmanProblem, mean: Array) -> Sums:
     """Squares of the targets about their mean."""
-    return (np.sum(np.delete(problem.Y - mean, problem.missing, axis=0) ** 2, axis=0),)
+    return (np.sum(np.delete(problem.targets - mean, problem.missing, axis=0) ** 2, axis=0),)
 
 
 def _readout_sums(problem: ElmanProblem, hidden_layer: Array) -> Sums:
     """The first pass."""
     h = problem.rollout_of(hidden_layer)[1]
     observed = problem.observed(h)
-    return observed.T @ observed, observed.T @ problem.skip, np.dot(observed.T, problem.Y)
+    return observed.T @ observed, observed.T @ problem.skip, np.dot(observed.T, problem.targets)
 
 
 def _loss_of_targets(problem: ElmanProblem) -> Sums:

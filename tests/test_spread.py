@@ -13,15 +13,18 @@ from sktime_alm.solver import (
     Regularization,
     SafeguardedSettings,
     Status,
+    sampled,
     solve,
     train,
 )
+from sktime_alm.solver.curvature import second_order
 from sktime_alm.solver.datafits import QLIKE, Squared
 from sktime_alm.solver.lagrangian import adjoint_multipliers
 from sktime_alm.solver.multistart import linear_model
 from sktime_alm.solver.optimality import certify
 from sktime_alm.solver.reduced import evaluate, gradient_of, iterate_at, metric
-from sktime_alm.solver.sampled import sampled_hessian
+from sktime_alm.solver.reformulation import Trial
+from sktime_alm.solver.sampled import hessian_at
 from sktime_alm.solver.spread import Lost, SpreadProblem
 
 R, N_SERIES, LENGTH = 3, 12, 60
@@ -61,11 +64,10 @@ def make_problem(activation="elu", datafit=None, missing=True, max_recurrence=0.
 
 
 def sequences_of(problem):
+    alone = replace(problem, starts=(0,), regularization=Regularization())
     ends = [*problem.starts[1:], problem.n_samples]
-    Y = problem.Y.copy()
-    Y[problem.missing] = np.nan
     return [
-        replace(problem, X=problem.X[a:b], Y=Y[a:b], starts=(0,), regularization=Regularization())
+        replace(alone, X=problem.X[a:b], Y=problem.Y[a:b])
         for a, b in zip(problem.starts, ends, strict=True)
     ]
 
@@ -102,9 +104,7 @@ def test_sums_over_blocks_are_those_in_process(activation, datafit):
 def test_the_certificate_of_blocks_is_that_of_the_adjoint_multipliers(l2_preactivation):
     problem = make_problem()
     penalties = replace(problem.regularization, l2_preactivation=l2_preactivation)
-    Y = problem.Y.copy()
-    Y[problem.missing] = np.nan
-    problem = replace(problem, Y=Y, regularization=penalties)
+    problem = replace(problem, regularization=penalties)
     rng = np.random.default_rng(1)
     parameters = ElmanParameters.from_layers(random_layer(), rng.normal(size=(1, R + 3)))
     point = problem.feasible_point(parameters)
@@ -162,27 +162,88 @@ def linear_like(problem):
     return replace(drawn, c=linear.c, D=linear.D)
 
 
-def test_the_sampled_hessian_is_that_of_R_where_the_sample_is_all():
-    problem = make_problem("tanh", missing=False)
-    blocks = spread(problem)
+def gradient_at(problem, variables):
+    frame = problem.contraction.frame(variables)
+    trial = evaluate(problem, frame.hidden_layer)
+    return problem.contraction.pull_back(frame, gradient_of(problem, trial))
+
+
+@pytest.mark.parametrize("max_recurrence", [np.inf, 0.98, 0.6])
+@pytest.mark.parametrize("datafit", [Squared(), QLIKE()], ids=["squared", "qlike"])
+def test_the_hessian_of_blocks_equals_differences_of_their_gradient(datafit, max_recurrence):
+    problem = make_problem("tanh", datafit, max_recurrence=max_recurrence)
+    heavy = replace(problem.regularization, l2_preactivation=1e-5)
+    blocks = spread(replace(problem, regularization=heavy))
     iterate = iterate_at(blocks, random_layer())
-    hessian = sampled_hessian(blocks, iterate)
+    hessian = hessian_at(blocks, iterate)
     direction = np.random.default_rng(4).normal(size=iterate.variables.shape)
-    step = 1e-5 * direction
-    contraction = blocks.contraction
-
-    def gradient(variables):
-        frame = contraction.frame(variables)
-        trial = evaluate(blocks, frame.hidden_layer)
-        return contraction.pull_back(frame, gradient_of(blocks, trial))
-
-    expected = gradient(iterate.variables + step) - gradient(iterate.variables - step)
+    ends = [gradient_at(blocks, iterate.variables + sign * 1e-5 * direction) for sign in (1, -1)]
     np.testing.assert_allclose(
         hessian @ direction.ravel(),
-        expected.ravel() / 2e-5,
-        rtol=2e-3,
-        atol=2e-4 * np.abs(hessian).max(),
+        (ends[0] - ends[1]).ravel() / 2e-5,
+        rtol=1e-4,
+        atol=1e-5 * np.abs(hessian).max(),
     )
+
+
+def test_many_kinks_are_curvature_from_some_way_off():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40_000, 2))
+    Y = np.maximum(X[:, :1], 0.0) + 0.3 * rng.normal(size=(len(X), 1))
+    penalties = Regularization.scaled(0.01, 2, R, 1)
+    blocks = spread(ElmanProblem(X, Y, penalties, "relu", tuple(range(0, len(X), 2_000))))
+    iterate = iterate_at(blocks, random_layer())
+    hessian = hessian_at(blocks, iterate)
+    direction = rng.normal(size=iterate.variables.shape)
+    direction *= 0.05 / np.linalg.norm(direction)
+    ends = [gradient_at(blocks, iterate.variables + sign * direction) for sign in (1, -1)]
+    change, found = 0.5 * (ends[0] - ends[1]).ravel(), hessian @ direction.ravel()
+    assert np.linalg.norm(found - change) <= 0.1 * np.linalg.norm(change)
+    # the pieces alone are curved otherwise
+    trial, identity = iterate.trial, np.eye(R + 3)
+    u, h = blocks.like.rollout_of(trial.hidden_layer)
+    there = Trial(trial.hidden_layer, trial.readout, u, h, blocks.like.errors(trial.readout, h), 0)
+    pieces = second_order(blocks.like, there, 0.0).hessian(blocks.like, identity)
+    contraction = blocks.contraction
+    plain = contraction.hessian(iterate.frame, gradient_of(blocks, trial), pieces)
+    off = np.linalg.norm(plain @ direction.ravel() - change)
+    assert off >= 3.0 * np.linalg.norm(found - change)
+
+
+def test_a_sample_of_the_blocks_is_the_problem_of_its_sequences():
+    problem = make_problem("elu", missing=False)
+    heavy = replace(problem.regularization, l2_preactivation=1e-5)
+    blocks = spread(replace(problem, regularization=heavy))
+    sample, layer = blocks.sample(2), random_layer()
+    # of blocks of four sequences the first and the third
+    kept = np.concatenate([np.arange(k * LENGTH, (k + 1) * LENGTH) for k in range(0, N_SERIES, 2)])
+    alone = replace(
+        problem,
+        X=problem.X[kept],
+        Y=problem.Y[kept],
+        starts=tuple(range(0, len(kept), LENGTH)),
+        regularization=replace(heavy, l2_preactivation=2e-5),
+    )
+    found, expected = evaluate(sample, layer), evaluate(alone, layer)
+    assert sample.n_samples == len(kept)
+    np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-12)
+    np.testing.assert_allclose(gradient_of(sample, found), gradient_of(alone, expected), rtol=1e-8)
+    assert blocks.sample(1) is blocks
+
+
+def test_samples_come_before_all_rows_and_lead_to_their_minimum(monkeypatch):
+    problem = make_problem("elu")
+    blocks, start = spread(problem, 1), linear_like(problem)
+    monkeypatch.setattr(sampled, "_LEAST_ROWS", 50)
+    monkeypatch.setattr(sampled, "_REPORT", 5)
+    records = []
+    result = solve(blocks, start, callback=lambda record: records.append(record.phase) and None)
+    n_samples = records.count("sample")
+    assert 0 < n_samples < len(records)
+    assert set(records[n_samples:]) == {"alm"}
+    assert result.certificate.is_kkt
+    again = solve(problem, result.parameters, SETTINGS)
+    assert again.objective >= (1.0 - 1e-7) * result.objective
 
 
 def test_one_evaluation_is_two_passes():

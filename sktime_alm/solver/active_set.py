@@ -24,7 +24,7 @@ from sktime_alm.solver.execution import time_is_up
 from sktime_alm.solver.kink_program import Local, Restoration, Step, newton_step
 from sktime_alm.solver.optimality import relative_size
 from sktime_alm.solver.reduced import gradient_of, iterate_at
-from sktime_alm.solver.reformulation import ElmanProblem, Trial
+from sktime_alm.solver.reformulation import ElmanProblem, TrainingProblem, Trial
 from sktime_alm.solver.secants import LimitedMemory
 
 # Singular values of W relatively so near to the bound are held there if their multiplier agrees:
@@ -157,6 +157,25 @@ def _is_inside(problem: ElmanProblem, trial: Trial) -> bool:
     return replace(problem.contraction, bound=bound).contains(W)
 
 
+def model_cost(problem: TrainingProblem, shape: tuple[int, int]) -> float:
+    """What R to second order costs, in evaluations of R with its gradient."""
+    (r, q), T, m = shape, problem.n_samples, problem.n_outputs
+    n = r * q
+    over_time = T * n * (_SENSITIVITY * r + 4 * r * r + 2 * m * (2 * r + q) + m * n)
+    over_time += T * n * n * r * _is_smooth(problem)
+    return _MODEL + (over_time + _EIGEN * n**3) / _evaluation(problem, shape)
+
+
+def _evaluation(problem: TrainingProblem, shape: tuple[int, int]) -> float:
+    """R with its gradient, in operations at the pace of a matrix product."""
+    (r, q), T = shape, problem.n_samples
+    return _CALL + T * (_ROW + _WEIGHT * r * q + _EXPONENTIAL * r * _is_smooth(problem))
+
+
+def _is_smooth(problem: TrainingProblem) -> bool:
+    return problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR
+
+
 class _Budget:
     """What has been spent, in evaluations of R with its gradient, and whether it is all."""
 
@@ -167,14 +186,8 @@ class _Budget:
         max_steps: int,
         max_work: float,
     ) -> None:
-        (r, q), T, m = shape, problem.n_samples, problem.n_outputs
-        n = r * q
-        is_smooth = problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR
-        evaluation = _CALL + T * (_ROW + _WEIGHT * n + _EXPONENTIAL * r * is_smooth)
-        over_time = T * n * (_SENSITIVITY * r + 4 * r * r + 2 * m * (2 * r + q) + m * n)
-        over_time += T * n * n * r * is_smooth
-        self.of_model = _MODEL + (over_time + _EIGEN * n**3) / evaluation
-        self.of_try = _TRY + _SOLVE * n**3 / evaluation
+        self.of_model = model_cost(problem, shape)
+        self.of_try = _TRY + _SOLVE * (shape[0] * shape[1]) ** 3 / _evaluation(problem, shape)
         self.max_steps, self.max_work = max_steps, max_work
         self.n_steps, self.work = 0, 0.0
 

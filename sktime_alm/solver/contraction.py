@@ -31,6 +31,8 @@ _ROUNDING = 1e-9
 # powers that smooth the largest singular value, to be minimised over P, and what that leaves
 _POWERS = 8, 64, 512, 4096
 _BALANCED = 1e-3
+# half the distance of central differences, relative to the coordinate
+_DIFFERENCE = 1e-5
 # no balance is so bad that P would need to reach further
 _LARGEST_EXPONENT = 30.0
 
@@ -157,6 +159,28 @@ class Contraction:
         gradient[:, :r] = _scaled(of_W, -self._exponents(frame.variables))
         _unfold(gradient, frame.left, frame.angles, frame.right)
         return np.column_stack([gradient, of_p])
+
+    def hessian(self, frame: Frame, gradient: Array, hessian: Array) -> Array:
+        """Second derivatives in the coordinates, of the first and second ones in [W V b].
+
+        The map's own are differences of :meth:`pull_back`. Shape (k, k), k the number of
+        coordinates.
+        """
+        variables, layer = frame.variables, frame.hidden_layer
+
+        def pulled(moved: Array) -> Array:
+            there = self.frame(moved)
+            change = (hessian @ (there.hidden_layer - layer).ravel()).reshape(layer.shape)
+            return self.pull_back(there, gradient + change).ravel()
+
+        found = np.empty((variables.size, variables.size))
+        for k in range(variables.size):
+            moved = np.stack([variables, variables])
+            step = _DIFFERENCE * (1.0 + abs(variables.flat[k]))
+            moved[0].flat[k] += step
+            moved[1].flat[k] -= step
+            found[k] = (pulled(moved[0]) - pulled(moved[1])) / (2.0 * step)
+        return 0.5 * (found + found.T)
 
     def metric_of(self, matrix: Array) -> Array:
         """The metric of a row of [W V b] in the coordinates."""

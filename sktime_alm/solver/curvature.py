@@ -4,12 +4,12 @@ The readout is eliminated (variable projection). With p_t = [h_{t-1}; x_t; 1], e
 xi and zeta the adjoint multipliers and J_t = du_t/dB, the gradient is 2 Lambda B - sum xi_t p_t'
 and the Hessian
 
-    2/N sum (A a_t J_t)'(A a_t J_t) + 2 Lambda - (K + K') - sum zeta_t sigma''(u_t) J_t'J_t
+    2/N sum (A a_t J_t)'(A a_t J_t) + 2 Lambda - (K + K') - sum (zeta_t sigma''(u_t) - 2 l2) J_t'J_t
     - sum over outputs of M'G^-1 M,     K = sum_t xi_{t+1} (x) a_t J_t  in the rows of W,
 
-M being the mixed derivatives in the readout and the hidden layer and G those of the readout.
-All of it is in whitened variables: with L L' the metric of a row of B, a row d of a step
-stands for d L^-1, and a row of a gradient is multiplied by L^-T.
+M being the mixed derivatives in the readout and the hidden layer, G those of the readout and l2
+the penalty on ||u||^2. An expansion is in whitened variables: with L L' the metric of a row of B, a
+row d of a step stands for d L^-1, and a row of a gradient is multiplied by L^-T.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reduced import metric
-from sktime_alm.solver.reformulation import ElmanProblem, Trial
+from sktime_alm.solver.reformulation import ElmanProblem, TrainingProblem, Trial
 
 # numbers of sensitivities held at a time: 8 MB
 _CHUNK = 1_000_000
+# units with so much less weight in the outputs feel the penalty on u beside the loss
+_LIGHT = 1e-3
 
 
 class Piece(NamedTuple):
@@ -137,65 +139,122 @@ def expand(
     """
     states = states_on(problem, trial, piece)
     factor, inverse = whitening(problem, trial)
-    of_B = 2.0 * problem.regularization.of_hidden_layer(*_sizes(problem, trial))
+    of_B = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, len(trial.hidden_layer))
     P = regressors(problem, states.h)
     gradient = (of_B * trial.hidden_layer - states.xi.T @ P) @ inverse.T
-    sums = _Sums(problem, trial, piece, states, alive, n_rows)
-    sums.run(np.ascontiguousarray(P @ inverse.T))
-    hessian = sums.hessian(inverse, of_B)
-    index, rows = sums.index, sums.rows
-    sensitivity = sums.largest * float(np.sqrt(trial.objective))
+    sums = _Sums(problem, trial, piece.slopes, states, _bend(problem, trial, states))
+    nearest = _Nearest(states.u, piece.held, alive, n_rows, gradient.size)
+    W = trial.hidden_layer[:, : len(trial.hidden_layer)]
+    for here, J in chunks(problem, W, piece.slopes, P @ inverse.T):
+        nearest.add(here, J)
+        sums.add(here, J)
+    hessian = sums.found.hessian(problem, inverse)
+    sensitivity = nearest.largest * float(np.sqrt(trial.objective))
     return Expansion(
-        trial, piece, factor, inverse, states, gradient.ravel(), hessian, index, rows, sensitivity
+        trial,
+        piece,
+        factor,
+        inverse,
+        states,
+        gradient.ravel(),
+        hessian,
+        nearest.index,
+        nearest.rows,
+        sensitivity,
     )
 
 
-def _sizes(problem: ElmanProblem, trial: Trial) -> tuple[int, int]:
-    return problem.n_inputs, len(trial.hidden_layer)
+def second_order(problem: ElmanProblem, trial: Trial, width: float) -> SecondOrder:
+    """The sums of a Hessian in [W V b] itself, as R looks from some way off.
+
+    Kinks are spread over ``width`` on either side, in multiples of the root mean square of
+    their unit. Of many rows so many kinks lie near that R is curved by them.
+    """
+    piece = Piece.at(problem, trial.u)
+    states, P = states_on(problem, trial, piece), regressors(problem, trial.h)
+    bend = _bend(problem, trial, states)
+    kind, slope = problem.sigma.kernel[:2]
+    if kind == kernels.PIECEWISE_LINEAR:
+        reach = np.maximum(width * np.sqrt(np.mean(trial.u**2, axis=0)), np.finfo(float).tiny)
+        bend += (np.abs(trial.u) < reach) * states.zeta * (1.0 - slope) / (2.0 * reach)
+    sums = _Sums(problem, trial, piece.slopes, states, bend)
+    W = trial.hidden_layer[:, : len(trial.hidden_layer)]
+    for here, J in chunks(problem, W, piece.slopes, P):
+        sums.add(here, J)
+    return sums.found
 
 
-class _Sums:
-    """The sums over time of a Hessian, taken over chunks of rows: J as a whole may be large."""
+def _bend(problem: ElmanProblem, trial: Trial, states: States) -> Array:
+    """What R is curved by in each u_t alone, with the sign changed, (T, r): zeta sigma'' - 2 l2."""
+    l2, r = problem.regularization.l2_preactivation, len(trial.hidden_layer)
+    if problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR:
+        return states.zeta * problem.sigma.curvature(states.u) - 2.0 * l2
+    A = trial.readout[:, :r]
+    is_light = problem.n_observed * l2 > _LIGHT * np.einsum("ij,ij->j", A, A)
+    bend = np.zeros_like(states.u)
+    bend[:, is_light] = -2.0 * l2
+    return bend
+
+
+class SecondOrder(NamedTuple):
+    """Sums over rows of time from which a Hessian is put together.
+
+    With n = r q and k the width of the readout: ``products``, (n, n), of what needs no more than J,
+    ``cross``, (r, r n), minus K, ``mixed``, (m, k, n), the derivatives M, and ``grams``, (., k, k),
+    the readout's systems without penalties: one for all outputs with the squared loss.
+    """
+
+    products: Array
+    cross: Array
+    mixed: Array
+    grams: Array
+
+    def hessian(self, problem: TrainingProblem, inverse: Array) -> Array:
+        """The sums put together, (n, n); they are in variables whitened by ``inverse``."""
+        r, q, H = len(self.cross), len(inverse), self.products.copy()
+        n = len(H)
+        cross = np.matmul(inverse[:, :r], self.cross.reshape(r, r, n)).reshape(n, n)
+        H += cross
+        H += cross.T
+        of_B = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, r)
+        ridge = (inverse * of_B) @ inverse.T
+        for i in range(0, n, q):
+            H[i : i + q, i : i + q] += ridge
+        factors = self._readout_factors(problem, r)
+        for factor, mixed in zip(factors, self.mixed, strict=True):
+            H -= mixed.T @ cho_solve(factor, mixed)
+        return 0.5 * (H + H.T)
+
+    def _readout_factors(self, problem: TrainingProblem, r: int) -> list[tuple[Array, bool]]:
+        factors = []
+        for gram in self.grams:
+            system = gram.copy()
+            of_readout = 2.0 * problem.regularization.of_readout(r, problem.n_skip)
+            system.flat[:: len(system) + 1] += of_readout
+            factors.append(_factor(system))
+        return factors if len(factors) == len(self.mixed) else factors * len(self.mixed)
+
+
+class _Nearest:
+    """The sensitivities of the units that are held or nearest to their kink."""
 
     def __init__(
-        self,
-        problem: ElmanProblem,
-        trial: Trial,
-        piece: Piece,
-        states: States,
-        alive: BoolArray,
-        n_rows: int,
+        self, u: Array, held: BoolArray, alive: BoolArray, n_rows: int, n_weights: int
     ) -> None:
-        self.problem, self.trial, self.piece, self.states = problem, trial, piece, states
-        r, q = trial.hidden_layer.shape
-        n, m, k = r * q, problem.n_outputs, r + problem.skip.shape[1]
-        self.products = np.zeros((n, n))
-        self.cross, self.mixed = np.zeros((r, r * n)), np.zeros((m, k, n))
+        self.u, self.held = u, held
         self.alive, self.n_rows = np.flatnonzero(alive), n_rows
-        self.index, self.rows = np.zeros(0, np.intp), np.zeros((0, n))
-        self.reach, self.largest = np.zeros(0), 0.0
-        self.next_xi = np.zeros_like(states.xi)
-        self.next_xi[:-1] = states.xi[1:]
-        self.next_xi[problem.is_end] = 0.0
-        self.observed = problem.observed(np.hstack([states.h, problem.skip]))
-        # second derivatives of the loss; 2/T with the squared one
-        self.weights = problem.curvature(trial.readout, states.h)
+        self.index, self.reach = np.zeros(0, np.intp), np.zeros(0)
+        self.rows = np.zeros((0, n_weights))
+        self.largest = 0.0
 
-    def run(self, P: Array) -> None:
-        """Go through time; P holds the regressors, whitened."""
-        W = self.trial.hidden_layer[:, : len(self.trial.hidden_layer)]
-        for here, J in chunks(self.problem, W, self.piece.slopes, P):
-            self._keep(here, J)
-            self._add(here, J)
-
-    def _keep(self, here: slice, J: Array) -> None:
-        """Of the units so far those that are held or nearest to their kink."""
-        states, (r, n) = self.states, J.shape[1:]
+    def add(self, here: slice, J: Array) -> None:
+        """Of a chunk, with those so far."""
+        r, n = J.shape[1:]
         norms = compiled.row_norms(J.reshape(-1, n)).reshape(-1, r)
         self.largest = max(self.largest, float(norms.max()))
         if not len(self.alive):
             return
-        u, held = states.u[here], self.piece.held[here]
+        u, held = self.u[here], self.held[here]
         reach = np.where(held, -1.0, np.abs(u) / np.maximum(norms, np.finfo(float).tiny))
         index = (np.arange(here.start, here.stop)[:, None] * r + self.alive).ravel()
         reach = reach[:, self.alive].ravel()
@@ -205,58 +264,57 @@ class _Sums:
         nearest = _smallest(reach, self.n_rows)
         self.reach, self.index, self.rows = reach[nearest], index[nearest], rows[nearest]
 
-    def _add(self, here: slice, J: Array) -> None:
+
+class _Sums:
+    """Takes the sums over chunks of rows: J as a whole may be large."""
+
+    def __init__(
+        self, problem: ElmanProblem, trial: Trial, slopes: Array, states: States, bend: Array
+    ) -> None:
+        self.problem, self.trial, self.slopes, self.states = problem, trial, slopes, states
+        self.bend = bend
+        r, q = trial.hidden_layer.shape
+        n, m, k = r * q, problem.n_outputs, r + problem.skip.shape[1]
+        self.next_xi = np.zeros_like(states.xi)
+        self.next_xi[:-1] = states.xi[1:]
+        self.next_xi[problem.is_end] = 0.0
+        self.observed = problem.observed(np.hstack([states.h, problem.skip]))
+        # second derivatives of the loss; 2/T with the squared one
+        self.weights = problem.curvature(trial.readout, states.h)
+        columns = self.weights.T[: 1 if problem.is_squared else m]
+        grams = [self.observed.T @ (weights[:, None] * self.observed) for weights in columns]
+        self.found = SecondOrder(
+            np.zeros((n, n)), np.zeros((r, r * n)), np.zeros((m, k, n)), np.stack(grams)
+        )
+
+    def add(self, here: slice, J: Array) -> None:
+        """Those of a chunk, which is overwritten."""
         problem, states = self.problem, self.states
+        products, cross, all_mixed, _ = self.found
         T, r, n = J.shape
-        if problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR:
-            bend = (states.zeta[here] * problem.sigma.curvature(states.u[here])).ravel()
-            self._bend(J.reshape(-1, n), bend)
+        self._take_bend(J.reshape(-1, n), self.bend[here].ravel())
         # the sensitivities of h from here on
-        J *= self.piece.slopes[here][:, :, None]
+        J *= self.slopes[here][:, :, None]
         weight, A = 2.0 / problem.n_observed, self.trial.readout[:, :r]
         # a product of a matrix with itself takes half of the time
         root = np.sqrt(self.weights[here])
         outputs = root[:, :, None] * np.matmul(A, J)
         flat = outputs.reshape(-1, n)
-        self.products += flat.T @ flat
+        products += flat.T @ flat
         by_row = J.reshape(T, r * n)
-        self.cross -= self.next_xi[here].T @ by_row
-        self.mixed[:, :r] -= weight * (states.errors[here].T @ by_row).reshape(-1, r, n)
-        for o, mixed in enumerate(self.mixed):
+        cross -= self.next_xi[here].T @ by_row
+        all_mixed[:, :r] -= weight * (states.errors[here].T @ by_row).reshape(-1, r, n)
+        for o, mixed in enumerate(all_mixed):
             mixed += (root[:, o, None] * self.observed[here]).T @ outputs[:, o]
 
-    def _bend(self, J: Array, bend: Array) -> None:
+    def _take_bend(self, J: Array, bend: Array) -> None:
         """Take sum bend J'J off, in two products of a matrix with itself."""
+        products = self.found.products
         for sign in (1.0, -1.0):
             is_so = sign * bend > 0.0
-            rows = np.sqrt(np.abs(bend[is_so]))[:, None] * J[is_so]
-            self.products -= sign * (rows.T @ rows)
-
-    def hessian(self, inverse: Array, of_B: Array) -> Array:
-        """The sums put together."""
-        r, q = self.trial.hidden_layer.shape
-        n, H = r * q, self.products
-        cross = np.matmul(inverse[:, :r], self.cross.reshape(r, r, n)).reshape(n, n)
-        H += cross
-        H += cross.T
-        ridge = (inverse * of_B) @ inverse.T
-        for i in range(0, n, q):
-            H[i : i + q, i : i + q] += ridge
-        for factor, mixed in zip(self._readout_factors(), self.mixed, strict=True):
-            H -= mixed.T @ cho_solve(factor, mixed)
-        return 0.5 * (H + H.T)
-
-    def _readout_factors(self) -> list[tuple[Array, bool]]:
-        """The factor of each output's readout system: one for all with the squared loss."""
-        problem, m = self.problem, self.weights.shape[1]
-        n_different = 1 if problem.is_squared else m
-        r, factors = len(self.trial.hidden_layer), []
-        for weights in self.weights.T[:n_different]:
-            gram = self.observed.T @ (weights[:, None] * self.observed)
-            of_readout = 2.0 * problem.regularization.of_readout(r, problem.n_skip)
-            gram.flat[:: len(gram) + 1] += of_readout
-            factors.append(_factor(gram))
-        return factors if n_different == m else factors * m
+            if is_so.any():
+                rows = np.sqrt(np.abs(bend[is_so]))[:, None] * J[is_so]
+                products -= sign * (rows.T @ rows)
 
 
 def _factor(gram: Array) -> tuple[Array, bool]:

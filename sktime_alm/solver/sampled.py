@@ -1,66 +1,99 @@
-"""The method for rows in blocks: quasi-Newton steps that begin with the curvature of a sample.
+"""The method for rows in blocks: quasi-Newton steps over more and more of the rows.
 
-A pass over all rows is dear, one over a sample of them is not, and the Hessians of R agree up to
-what sampling leaves. So the first steps are Newton's, but for that, and secant pairs of all
-rows make up for it.
+A pass over all rows is dear, one over a sample of them is not, and the minima of R agree up to
+what sampling leaves. So R is minimised over samples first, each several times as large as the one
+before, and in the end over all rows, from a point that is nearly their minimum.
+
+Steps are Newton's in the beginning, and again every so many: Hessians are sums over rows as well.
+In between secant pairs make up for what changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 from scipy.linalg import eigh
 
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.accelerated import accelerated_steps
+from sktime_alm.solver.active_set import model_cost
+from sktime_alm.solver.curvature import SecondOrder, second_order
 from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.network import ElmanParameters
-from sktime_alm.solver.reduced import (
-    Iterate,
-    Mark,
-    evaluate,
-    gradient_of,
-    iterate_at,
-    penalty_of,
-    steepest_from,
-)
+from sktime_alm.solver.optimality import error_level
+from sktime_alm.solver.reduced import Iterate, Mark, iterate_at, penalty_of, steepest_from
+from sktime_alm.solver.reformulation import ElmanProblem, Trial
+from sktime_alm.solver.regularization import Regularization
 from sktime_alm.solver.result import Status, Step
 from sktime_alm.solver.secants import FullMemory, LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings
-from sktime_alm.solver.spread import SpreadProblem
+from sktime_alm.solver.spread import SpreadProblem, Sums
 
-# the step of differences: wide enough to pass over many kinks, whose slopes are curvature in all
-_DIFFERENCE = 1e-4
+# a sample is so many times as large as the one before, and none has fewer rows
+_GROWTH, _LEAST_ROWS = 6, 100_000
+# kinks nearer than this, relative to the size of their unit, are curvature
+_WIDTH = 0.1
 # the least curvature that counts, relative to the largest
 _FLATTEST = 1e-6
-# of more weights the differences would take longer than they save
+# of more weights a Hessian would take longer than it saves
 _MOST_WEIGHTS = 1_000
+# steps from one Hessian to the next
+_RENEWAL = 25
 # so many steps that lower R relatively by less, and its gradient not by half, are the last ones
-_PATIENCE, _LEAST_FALL = 20, 1e-4
+_PATIENCE, _LEAST_FALL = 25, 1e-7
+# steps over a sample from one report to the next
+_REPORT = 50
 
 
 def steps(
     problem: SpreadProblem, initial: ElmanParameters, settings: SafeguardedSettings
 ) -> Generator[Step, None, Status]:
-    """One quasi-Newton step after the other, until they lower R no more; says why they end."""
-    iterate = iterate_at(problem, initial.hidden_layer)
+    """Minimise R over the samples and then over all rows; says why that ends."""
+    hidden_layer, status = initial.hidden_layer, Status.AT_REST
+    for every in _samples(problem):
+        descent = _descent(problem, problem.sample(every), hidden_layer, settings.tolerance)
+        hidden_layer, status = yield from descent
+    return status
+
+
+def _samples(problem: SpreadProblem) -> list[int]:
+    """Of how many sequences each sample has one; the last one has all."""
+    found = [1]
+    while problem.n_samples > found[0] * _GROWTH * _LEAST_ROWS:
+        found.insert(0, _GROWTH * found[0])
+    return found
+
+
+def _descent(
+    problem: SpreadProblem, sample: SpreadProblem, hidden_layer: Array, tolerance: float
+) -> Generator[Step, None, tuple[Array, Status]]:
+    """Steps over a sample until its gradient is small or they lower R no more: where, and why."""
+    iterate = iterate_at(sample, hidden_layer)
     if iterate is None:
-        return Status.NON_FINITE
-    steepest = steepest_from(iterate)
-    yield _step(problem, iterate, 0)
-    memory, n_steps, marks = _first_memory(problem, iterate), 1, [Mark.at(iterate)]
-    while n_steps:
-        known = memory
-        iterate, memory, n_steps = accelerated_steps(problem, iterate, memory, 1, steepest)
-        if n_steps and memory is not known:
-            # what had been learned led nowhere: the curvature is another by now
-            memory = _first_memory(problem, iterate)
+        return hidden_layer, Status.NON_FINITE
+    steepest, marks = steepest_from(iterate), [Mark.at(iterate)]
+    period = max(_RENEWAL, int(model_cost(sample, hidden_layer.shape)))
+    memory: Memory = LimitedMemory(iterate.variables)
+    if sample is problem:
+        yield _step(problem, iterate, 0)
+    while not _is_slow(marks):
+        if (len(marks) - 1) % period == 0:
+            memory = _newton_memory(sample, iterate, memory)
+        iterate, memory, n_steps = accelerated_steps(sample, iterate, memory, 1, steepest)
         marks.append(Mark.at(iterate))
-        yield _step(problem, iterate, n_steps)
-        if _is_slow(marks):
-            return Status.NO_PROGRESS
-    return Status.AT_REST
+        if not n_steps:
+            return iterate.trial.hidden_layer, Status.AT_REST
+        if sample is problem:
+            # whether that is enough the certificate says
+            yield _step(problem, iterate, n_steps)
+            continue
+        if marks[-1].slope <= tolerance * error_level(sample, iterate.objective):
+            return iterate.trial.hidden_layer, Status.AT_REST
+        if len(marks) % _REPORT == 0:
+            yield _sample_step(problem, iterate)
+    return iterate.trial.hidden_layer, Status.NO_PROGRESS
 
 
 def _is_slow(marks: list[Mark]) -> bool:
@@ -80,37 +113,41 @@ def _step(problem: SpreadProblem, iterate: Iterate, n_steps: int) -> Step:
     return Step(trial.point, none, penalty_of(problem, trial), R, n_steps, objective=R)
 
 
-def _first_memory(problem: SpreadProblem, iterate: Iterate) -> Memory:
-    """The inverse of the sample's Hessian, or nothing but the metric for many weights."""
+def _sample_step(problem: SpreadProblem, iterate: Iterate) -> Step:
+    """The network of a sample: its R over all rows is not known yet."""
+    return _step(problem, iterate, _REPORT)._replace(objective=None, phase="sample")
+
+
+def _newton_memory(problem: SpreadProblem, iterate: Iterate, memory: Memory) -> Memory:
+    """The inverse of the Hessian, or what is known already where there are many weights."""
     if iterate.variables.size > _MOST_WEIGHTS:
-        return LimitedMemory(iterate.variables)
-    hessian = sampled_hessian(problem, iterate)
+        return memory
+    hessian = hessian_at(problem, iterate)
     if not np.isfinite(hessian).all():
-        return LimitedMemory(iterate.variables)
+        return memory
     values, vectors = eigh(hessian)
+    # along a direction in which R is concave, downhill as far as if it were convex
     values = np.maximum(np.abs(values), _FLATTEST * np.abs(values).max())
     return FullMemory(np.asfortranarray((vectors / values) @ vectors.T))
 
 
-def sampled_hessian(problem: SpreadProblem, iterate: Iterate) -> Array:
-    """Second derivatives of R over the sample, by differences of its gradient.
+def hessian_at(problem: SpreadProblem, iterate: Iterate) -> Array:
+    """Second derivatives of R in the coordinates of the bound; its kinks are spread a little."""
+    trial, n = iterate.trial, problem.n_observed
+    layers = trial.hidden_layer, trial.readout
+    of_u = problem.regularization.l2_preactivation
+    sums = SecondOrder(*problem.total(_second_order, *layers, n, of_u))
+    plain = sums.hessian(problem, np.eye(trial.hidden_layer.shape[1]))
+    return problem.contraction.hessian(iterate.frame, problem.gradient(trial), plain)
 
-    In the coordinates of the bound; of shape (n, n), n the number of weights in [W V b].
-    """
 
-    def gradient(variables: Array) -> Array:
-        frame = problem.contraction.frame(variables)
-        trial = evaluate(problem.like, frame.hidden_layer)
-        if trial is None:
-            return np.full(variables.size, np.nan)
-        found = problem.contraction.pull_back(frame, gradient_of(problem.like, trial))
-        return np.asarray(found).ravel()
-
-    here, variables = gradient(iterate.variables), iterate.variables
-    rows = np.empty((variables.size, variables.size))
-    for k in range(variables.size):
-        moved = variables.copy()
-        step = _DIFFERENCE * (1.0 + abs(moved.flat[k]))
-        moved.flat[k] += step
-        rows[k] = (gradient(moved) - here) / step
-    return 0.5 * (rows + rows.T)
+def _second_order(
+    problem: ElmanProblem, hidden_layer: Array, readout: Array, n_observed: int, of_u: float
+) -> Sums:
+    """What a sequence adds to the sums; as ``_derivatives`` in :mod:`spread`."""
+    share = problem.n_observed / n_observed
+    penalties = Regularization(l2_preactivation=of_u / share)
+    problem = replace(problem, regularization=penalties)
+    u, h = problem.rollout_of(hidden_layer)
+    trial = Trial(hidden_layer, readout, u, h, problem.errors(readout, h), np.nan)
+    return tuple(share * term for term in second_order(problem, trial, _WIDTH))

@@ -13,7 +13,7 @@ again elsewhere, and the pass gives the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -63,6 +63,24 @@ class Blocks(Protocol):
         """Let go of the blocks."""
 
 
+class _Sample:
+    """Every so many sequences of the blocks."""
+
+    def __init__(self, blocks: Blocks, every: int) -> None:
+        self._blocks, self._every = blocks, every
+
+    def map(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """Of what is in the sample of every block."""
+        return self._blocks.map(_of_sample, self._every, function, *arguments)
+
+    def close(self) -> None:
+        """The blocks are needed on."""
+
+
+def _of_sample(block: Block, every: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(block[::every], *arguments)
+
+
 class _Rows(NamedTuple):
     """What does not depend on the weights: numbers of rows, and sums over them."""
 
@@ -98,8 +116,7 @@ class SpreadProblem(TrainingProblem):
     blocks : Blocks
         Their problems are alike in all but the rows; penalties are those of ``like``.
     like : ElmanProblem
-        The kind of problem: penalties, activation, bound, loss and the numbers of columns. Its
-        rows, a sample of all, tell how R is curved.
+        The kind of problem: penalties, activation, bound, loss and the numbers of columns.
     """
 
     blocks: Blocks
@@ -154,6 +171,16 @@ class SpreadProblem(TrainingProblem):
     def loss_of_targets(self) -> float:
         """The sum of the losses where all outputs are 0, whatever the states."""
         return float(self.total(_loss_of_targets)[0])
+
+    def sample(self, every: int) -> SpreadProblem:
+        """The problem of every so many sequences of each block: R as they tell it."""
+        if every == 1:
+            return self
+        sample = replace(self, blocks=_Sample(self.blocks, every))
+        # a sum over rows against a mean: it keeps the part in R that it has here
+        reg, share = self.regularization, self.n_samples / sample.n_samples
+        reg = replace(reg, l2_preactivation=share * reg.l2_preactivation)
+        return replace(sample, like=replace(self.like, regularization=reg))
 
     def total(self, function: Callable[..., Sums], *arguments: Any) -> Sums:
         """The sum over all sequences of a function of each and the arguments.

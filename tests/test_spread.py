@@ -236,11 +236,11 @@ def test_samples_come_before_all_rows_and_lead_to_their_minimum(monkeypatch):
     blocks, start = spread(problem, 1), linear_like(problem)
     monkeypatch.setattr(sampled, "_LEAST_ROWS", 50)
     monkeypatch.setattr(sampled, "_REPORT", 5)
-    records = []
-    result = solve(blocks, start, callback=lambda record: records.append(record.phase) and None)
-    n_samples = records.count("sample")
-    assert 0 < n_samples < len(records)
-    assert set(records[n_samples:]) == {"alm"}
+    result = solve(blocks, start)
+    phases = [record.phase for record in result.history]
+    n_samples = phases.count("sample")
+    assert 0 < n_samples < len(phases)
+    assert set(phases[n_samples:]) == {"alm"}
     assert result.certificate.is_kkt
     again = solve(problem, result.parameters, SETTINGS)
     assert again.objective >= (1.0 - 1e-7) * result.objective

@@ -10,7 +10,7 @@ In between secant pairs make up for what changes.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -39,23 +39,37 @@ _WIDTH = 0.1
 _FLATTEST = 1e-6
 # of more weights a Hessian would take longer than it saves
 _MOST_WEIGHTS = 1_000
-# steps from one Hessian to the next
-_RENEWAL = 25
+# steps from one Hessian to the next, and as many as show whether it helps
+_RENEWAL, _TRIAL = 25, 8
+# the share of the tolerance within which a gradient needs no more steps
+_ENOUGH = 0.1
 # so many steps that lower R relatively by less, and its gradient not by half, are the last ones
 _PATIENCE, _LEAST_FALL = 25, 1e-7
-# steps over a sample from one report to the next
-_REPORT = 50
+# steps from one report to the next
+_REPORT, _SAMPLE_REPORT = 5, 50
 
 
 def steps(
     problem: SpreadProblem, initial: ElmanParameters, settings: SafeguardedSettings
 ) -> Generator[Step, None, Status]:
     """Minimise R over the samples and then over all rows; says why that ends."""
-    hidden_layer, status = initial.hidden_layer, Status.AT_REST
+    hidden_layer, status = initial.hidden_layer, None
     for every in _samples(problem):
-        descent = _descent(problem, problem.sample(every), hidden_layer, settings.tolerance)
-        hidden_layer, status = yield from descent
-    return status
+        sample, n_reported = problem.sample(every), 0
+        for n_steps, (iterate, status) in enumerate(_descent(sample, hidden_layer, settings)):
+            if iterate is None:
+                return Status.NON_FINITE
+            hidden_layer = iterate.trial.hidden_layer
+            n_unreported = n_steps - n_reported
+            if every > 1 and n_unreported == _SAMPLE_REPORT:
+                # its R over all rows is not known yet
+                step = _step(problem, iterate, n_unreported)
+                yield step._replace(objective=None, phase="sample")
+                n_reported = n_steps
+            elif every == 1 and (status or n_unreported in (0, _REPORT)):
+                yield _step(problem, iterate, n_unreported)
+                n_reported = n_steps
+    return status or Status.AT_REST
 
 
 def _samples(problem: SpreadProblem) -> list[int]:
@@ -67,33 +81,35 @@ def _samples(problem: SpreadProblem) -> list[int]:
 
 
 def _descent(
-    problem: SpreadProblem, sample: SpreadProblem, hidden_layer: Array, tolerance: float
-) -> Generator[Step, None, tuple[Array, Status]]:
-    """Steps over a sample until its gradient is small or they lower R no more: where, and why."""
-    iterate = iterate_at(sample, hidden_layer)
+    problem: SpreadProblem, hidden_layer: Array, settings: SafeguardedSettings
+) -> Iterator[tuple[Iterate | None, Status | None]]:
+    """The start and each step, the last one with why it is that; None if the start overflows."""
+    iterate = iterate_at(problem, hidden_layer)
+    yield iterate, None
     if iterate is None:
-        return hidden_layer, Status.NON_FINITE
-    steepest, marks = steepest_from(iterate), [Mark.at(iterate)]
-    period = max(_RENEWAL, int(model_cost(sample, hidden_layer.shape)))
+        return
+    steepest, marks, status = steepest_from(iterate), [Mark.at(iterate)], None
+    period = max(_RENEWAL, int(model_cost(problem, hidden_layer.shape)))
     memory: Memory = LimitedMemory(iterate.variables)
-    if sample is problem:
-        yield _step(problem, iterate, 0)
-    while not _is_slow(marks):
-        if (len(marks) - 1) % period == 0:
-            memory = _newton_memory(sample, iterate, memory)
-        iterate, memory, n_steps = accelerated_steps(sample, iterate, memory, 1, steepest)
+    n_since = period
+    while status is None:
+        if n_since == period:
+            memory, n_since = _newton_memory(problem, iterate, memory), 0
+        iterate, memory, n_steps = accelerated_steps(problem, iterate, memory, 1, steepest)
+        n_since += 1
         marks.append(Mark.at(iterate))
-        if not n_steps:
-            return iterate.trial.hidden_layer, Status.AT_REST
-        if sample is problem:
-            # whether that is enough the certificate says
-            yield _step(problem, iterate, n_steps)
-            continue
-        if marks[-1].slope <= tolerance * error_level(sample, iterate.objective):
-            return iterate.trial.hidden_layer, Status.AT_REST
-        if len(marks) % _REPORT == 0:
-            yield _sample_step(problem, iterate)
-    return iterate.trial.hidden_layer, Status.NO_PROGRESS
+        # of all rows the certificate says whether it is small enough
+        is_small = marks[-1].slope <= _ENOUGH * settings.tolerance * error_level(
+            problem, iterate.objective
+        )
+        if not n_steps or is_small:
+            status = Status.AT_REST
+        elif n_since == _TRIAL and _is_slow(marks):
+            status = Status.NO_PROGRESS
+        elif n_since > _TRIAL and _is_slow(marks):
+            # not before it was tried with a Hessian of here
+            n_since = period
+        yield iterate, status
 
 
 def _is_slow(marks: list[Mark]) -> bool:
@@ -111,11 +127,6 @@ def _step(problem: SpreadProblem, iterate: Iterate, n_steps: int) -> Step:
     trial, R = iterate.trial, iterate.objective
     none = Multipliers.zeros(*trial.h.shape)
     return Step(trial.point, none, penalty_of(problem, trial), R, n_steps, objective=R)
-
-
-def _sample_step(problem: SpreadProblem, iterate: Iterate) -> Step:
-    """The network of a sample: its R over all rows is not known yet."""
-    return _step(problem, iterate, _REPORT)._replace(objective=None, phase="sample")
 
 
 def _newton_memory(problem: SpreadProblem, iterate: Iterate, memory: Memory) -> Memory:

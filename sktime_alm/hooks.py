@@ -27,7 +27,7 @@ from sktime_alm.fitted import Fitted, check_complete
 from sktime_alm.history import History, HoleInX
 from sktime_alm.inputs import Series
 from sktime_alm.intervals import quantiles
-from sktime_alm.panel import PanelNetwork, histories, refused
+from sktime_alm.panel import Pace, PanelNetwork, histories, refused
 from sktime_alm.partitions import Partitions, is_dask
 from sktime_alm.progress import watching
 from sktime_alm.solver._typing import Array, IntArray
@@ -122,7 +122,10 @@ class NetworkHooks(AtomicForecaster):
         X_columns = y.columns[:0] if X is None else X.columns
         if panel is not None:
             X_columns = panel.checked_columns(y, X)
-        return History.of(y, X, X_columns, panel.calendar if panel else None)
+        history = History.of(y, X, X_columns, panel.calendar if panel else None)
+        if panel is not None and panel.pace is not None:
+            panel.pace.check(history.times, "the panel of pretrain")
+        return history
 
     def _pretrain(
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: ForecastingHorizon | None = None
@@ -146,7 +149,8 @@ class NetworkHooks(AtomicForecaster):
         X_columns = y.columns[:0] if X is None else X.columns
         if before is not None:
             X_columns = before.checked_columns(y, X)
-        panel = list(histories(y, X, X_columns, before.calendar if before else None))
+        known = (before.calendar, before.pace) if before else (None, None)
+        panel = list(histories(y, X, X_columns, *known))
         estimator = self._estimator(panel[0])
         if before is not None:
             estimator.layout.check_unchanged(before.pretrained.layout, "pretrain")
@@ -162,7 +166,9 @@ class NetworkHooks(AtomicForecaster):
             else:
                 with parts.loaded(estimator, X_columns, calendar) as blocks:
                     trained = fit_blocks(estimator, series, blocks, progress, pretrained)
-        return PanelNetwork(trained, y.columns, X_columns, calendar)
+        paces = (Pace.of(history.times) for history in panel)
+        pace = known[1] or next((pace for pace in paces if pace is not None), None)
+        return PanelNetwork(trained, y.columns, X_columns, calendar, pace)
 
     @contextmanager
     def _parts(self, y: Any, X: Any) -> Iterator[Partitions | None]:

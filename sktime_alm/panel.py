@@ -19,11 +19,38 @@ from sktime_alm.history import History
 _TELLING, _OTHER_PACE, _EVEN = 5, 1.9, 1.5
 
 
-class _Pace(NamedTuple):
-    """The least time between two rows, and whether all are about as far apart."""
+class Pace(NamedTuple):
+    """The least time between two rows of a series, and whether all are about as far apart."""
 
     least: pd.Timedelta
     is_even: bool
+
+    @classmethod
+    def of(cls, times: pd.Index) -> Pace | None:
+        """That of these times; None where they are too few to tell, or no dates."""
+        if len(times) < _TELLING or not isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)):
+            return None
+        stamps = times.to_timestamp() if isinstance(times, pd.PeriodIndex) else times
+        apart = stamps.to_series().diff()
+        return cls(pd.Timedelta(apart.min()), bool(apart.max() < _EVEN * apart.min()))
+
+    def check(self, times: pd.Index, whose: str) -> None:
+        """Refuse times of another frequency.
+
+        A series of days among months would be taken for as many months, one of months among days
+        for rows that have nothing before them. Rows far apart, but not evenly, are days of which
+        most are missing.
+        """
+        pace = Pace.of(times)
+        if pace is None:
+            return
+        slower, faster = sorted((pace, self), reverse=True)
+        if slower.is_even and slower.least > _OTHER_PACE * faster.least:
+            raise ValueError(
+                f"y must have series of one frequency, since a step means the same in all; found "
+                f"rows {pace.least} apart or more, {self.least} in {whose}. Pretrain a "
+                "forecaster for each frequency"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +65,15 @@ class PanelNetwork:
         Empty without X.
     calendar : Calendar
         Of the first series: a new one may be too short to tell.
+    pace : Pace, optional
+        Of the first series that tells it.
     """
 
     pretrained: Pretrained
     y_columns: pd.Index
     X_columns: pd.Index
     calendar: Calendar
+    pace: Pace | None
 
     def without_rows(self) -> PanelNetwork:
         """The same for a small file."""
@@ -68,47 +98,32 @@ class PanelNetwork:
 
 
 def histories(
-    y: pd.DataFrame, X: pd.DataFrame | None, X_columns: pd.Index, calendar: Calendar | None
+    y: pd.DataFrame,
+    X: pd.DataFrame | None,
+    X_columns: pd.Index,
+    calendar: Calendar | None,
+    pace: Pace | None = None,
 ) -> Iterator[History]:
-    """The series of a panel, each with its X, the columns of X in the same order in all."""
+    """The series of a panel, each with its X, the columns of X in the same order in all.
+
+    Their calendar and pace are those of a panel before, or of the first series that tells them.
+    """
+    whose = "the first series" if pace is None else "the panel of before"
     levels = list(range(y.index.nlevels - 1))
     # pandas 2.2 warns of a list of one
     by = levels if len(levels) > 1 else levels[0]
-    of_first: _Pace | None = None
     for key, series in y.groupby(level=by, sort=False):
         names = key if isinstance(key, tuple) else (key,)
         of_series = None if X is None else X.xs(names, level=levels)
         try:
             found = History.of(series.droplevel(levels), of_series, X_columns, calendar)
-            of_first = _checked_pace(found.times, of_first)
+            if pace is not None:
+                pace.check(found.times, whose)
         except ValueError as error:
             raise refused(error, names) from error
         calendar = found.calendar if calendar is None else calendar
+        pace = Pace.of(found.times) if pace is None else pace
         yield found
-
-
-def _checked_pace(times: pd.Index, of_first: _Pace | None) -> _Pace | None:
-    """How far rows lie apart; that of the first series if it is known.
-
-    A series of days among months would be taken for as many months, one of months among days for
-    rows that have nothing before them. Rows far apart, but not evenly, are days of which most are
-    missing.
-    """
-    if len(times) < _TELLING or not isinstance(times, (pd.DatetimeIndex, pd.PeriodIndex)):
-        return of_first
-    stamps = times.to_timestamp() if isinstance(times, pd.PeriodIndex) else times
-    apart = stamps.to_series().diff()
-    pace = _Pace(pd.Timedelta(apart.min()), bool(apart.max() < _EVEN * apart.min()))
-    if of_first is None:
-        return pace
-    slower, faster = sorted((pace, of_first), reverse=True)
-    if slower.is_even and slower.least > _OTHER_PACE * faster.least:
-        raise ValueError(
-            f"y must have series of one frequency, since a step means the same in all; found rows "
-            f"{pace.least} apart or more, {of_first.least} in the first series. Pretrain a "
-            "forecaster for each frequency"
-        )
-    return of_first
 
 
 def refused(error: ValueError, key: Any) -> ValueError:

@@ -329,6 +329,24 @@ def test_series_of_different_frequencies_are_refused(first, other):
         ALMElmanForecaster(**NETWORK).pretrain(panel)
 
 
+@pytest.mark.parametrize(("first", "other"), [("ME", "D"), ("D", "W"), ("h", "D"), ("QS", "MS")])
+def test_what_follows_a_panel_has_its_frequency(first, other):
+    def panel_of(freq):
+        times = pd.date_range("2000-01-01", periods=30, freq=freq)
+        series = {k: pd.DataFrame({"y": np.sin(np.arange(30.0) + k)}, times) for k in range(2)}
+        return pd.concat(series, names=["series", "time"])
+
+    forecaster = ALMElmanForecaster(**NETWORK).pretrain(panel_of(first))
+    before = forecaster.clone().fit(panel_of(first).loc[1]).predict(fh=[1, 2])
+    with pytest.raises(ValueError, match=r"y must have series of one frequency.*panel of pretrain"):
+        forecaster.clone().fit(panel_of(other).loc[1])
+    with pytest.raises(ValueError, match=r"y must have series of one frequency.*\(series 0\)"):
+        forecaster.pretrain(panel_of(other))
+    pd.testing.assert_frame_equal(forecaster.fit(panel_of(first).loc[1]).predict([1, 2]), before)
+    # fewer rows do not tell
+    forecaster.clone().fit(panel_of(first).loc[1].iloc[:3])
+
+
 def test_series_of_one_frequency_may_lie_beside_each_other_and_have_gaps():
     sundays, mondays = (
         pd.date_range("2000-01-01", periods=40, freq=f"W-{d}") for d in ("SUN", "MON")

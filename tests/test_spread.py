@@ -168,14 +168,16 @@ def gradient_at(problem, variables):
     return problem.contraction.pull_back(frame, gradient_of(problem, trial))
 
 
+@pytest.mark.parametrize("norm", ["spectral", "diagonal"])
 @pytest.mark.parametrize("max_recurrence", [np.inf, 0.98, 0.6])
 @pytest.mark.parametrize("datafit", [Squared(), QLIKE()], ids=["squared", "qlike"])
-def test_the_hessian_of_blocks_equals_differences_of_their_gradient(datafit, max_recurrence):
+def test_the_hessian_of_blocks_equals_differences_of_their_gradient(datafit, max_recurrence, norm):
     problem = make_problem("tanh", datafit, max_recurrence=max_recurrence)
     heavy = replace(problem.regularization, l2_preactivation=1e-5)
-    blocks = spread(replace(problem, regularization=heavy))
+    blocks = spread(replace(problem, regularization=heavy, recurrence_norm=norm))
     iterate = iterate_at(blocks, random_layer())
     hessian = hessian_at(blocks, iterate)
+    assert hessian is not None
     direction = np.random.default_rng(4).normal(size=iterate.variables.shape)
     ends = [gradient_at(blocks, iterate.variables + sign * 1e-5 * direction) for sign in (1, -1)]
     np.testing.assert_allclose(
@@ -194,6 +196,7 @@ def test_many_kinks_are_curvature_from_some_way_off():
     blocks = spread(ElmanProblem(X, Y, penalties, "relu", tuple(range(0, len(X), 2_000))))
     iterate = iterate_at(blocks, random_layer())
     hessian = hessian_at(blocks, iterate)
+    assert hessian is not None
     direction = rng.normal(size=iterate.variables.shape)
     direction *= 0.05 / np.linalg.norm(direction)
     ends = [gradient_at(blocks, iterate.variables + sign * direction) for sign in (1, -1)]

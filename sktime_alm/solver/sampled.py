@@ -44,7 +44,7 @@ _RENEWAL, _TRIAL = 25, 8
 # the share of the tolerance within which a gradient needs no more steps
 _ENOUGH = 0.1
 # so many steps that lower R relatively by less, and its gradient not by half, are the last ones
-_PATIENCE, _LEAST_FALL = 25, 1e-7
+_PATIENCE, _LEAST_FALL, _SAMPLE_FALL = 25, 1e-7, 1e-6
 # steps from one report to the next
 _REPORT, _SAMPLE_REPORT = 5, 50
 
@@ -56,7 +56,9 @@ def steps(
     hidden_layer, status = initial.hidden_layer, None
     for every in _samples(problem):
         sample, n_reported = problem.sample(every), 0
-        for n_steps, (iterate, status) in enumerate(_descent(sample, hidden_layer, settings)):
+        least_fall = _LEAST_FALL if every == 1 else _SAMPLE_FALL
+        descent = _descent(sample, hidden_layer, settings.tolerance, least_fall)
+        for n_steps, (iterate, status) in enumerate(descent):
             if iterate is None:
                 return Status.NON_FINITE
             hidden_layer = iterate.trial.hidden_layer
@@ -81,7 +83,7 @@ def _samples(problem: SpreadProblem) -> list[int]:
 
 
 def _descent(
-    problem: SpreadProblem, hidden_layer: Array, settings: SafeguardedSettings
+    problem: SpreadProblem, hidden_layer: Array, tolerance: float, least_fall: float
 ) -> Iterator[tuple[Iterate | None, Status | None]]:
     """The start and each step, the last one with why it is that; None if the start overflows."""
     iterate = iterate_at(problem, hidden_layer)
@@ -99,27 +101,25 @@ def _descent(
         n_since += 1
         marks.append(Mark.at(iterate))
         # of all rows the certificate says whether it is small enough
-        is_small = marks[-1].slope <= _ENOUGH * settings.tolerance * error_level(
-            problem, iterate.objective
-        )
+        level = error_level(problem, iterate.objective)
+        is_small = marks[-1].slope <= _ENOUGH * tolerance * level
         if not n_steps or is_small:
             status = Status.AT_REST
-        elif n_since == _TRIAL and _is_slow(marks):
-            status = Status.NO_PROGRESS
-        elif n_since > _TRIAL and _is_slow(marks):
+        elif n_since >= _TRIAL and _is_slow(marks, least_fall):
             # not before it was tried with a Hessian of here
+            status = Status.NO_PROGRESS if n_since == _TRIAL else None
             n_since = period
         yield iterate, status
 
 
-def _is_slow(marks: list[Mark]) -> bool:
+def _is_slow(marks: list[Mark], least_fall: float) -> bool:
     """Whether the last steps hardly lowered R, nor made its gradient half as small."""
     if len(marks) <= _PATIENCE:
         return False
     fall = marks[-1 - _PATIENCE].objective - marks[-1].objective
     recent, earlier = marks[-_PATIENCE:], marks[:-_PATIENCE]
     is_steep = min(m.slope for m in recent) > 0.5 * min(m.slope for m in earlier)
-    return fall <= _LEAST_FALL * marks[-1].objective and is_steep
+    return fall <= least_fall * marks[-1].objective and is_steep
 
 
 def _step(problem: SpreadProblem, iterate: Iterate, n_steps: int) -> Step:
@@ -134,7 +134,7 @@ def _newton_memory(problem: SpreadProblem, iterate: Iterate, memory: Memory) -> 
     if iterate.variables.size > _MOST_WEIGHTS:
         return memory
     hessian = hessian_at(problem, iterate)
-    if not np.isfinite(hessian).all():
+    if hessian is None:
         return memory
     values, vectors = eigh(hessian)
     # along a direction in which R is concave, downhill as far as if it were convex
@@ -142,12 +142,17 @@ def _newton_memory(problem: SpreadProblem, iterate: Iterate, memory: Memory) -> 
     return FullMemory(np.asfortranarray((vectors / values) @ vectors.T))
 
 
-def hessian_at(problem: SpreadProblem, iterate: Iterate) -> Array:
-    """Second derivatives of R in the coordinates of the bound; its kinks are spread a little."""
+def hessian_at(problem: SpreadProblem, iterate: Iterate) -> Array | None:
+    """Second derivatives of R in the coordinates of the bound; its kinks are spread a little.
+
+    None if the sensitivities overflow.
+    """
     trial, n = iterate.trial, problem.n_observed
     layers = trial.hidden_layer, trial.readout
     of_u = problem.regularization.l2_preactivation
     sums = SecondOrder(*problem.total(_second_order, *layers, n, of_u))
+    if not all(np.isfinite(term).all() for term in sums):
+        return None
     plain = sums.hessian(problem, np.eye(trial.hidden_layer.shape[1]))
     return problem.contraction.hessian(iterate.frame, problem.gradient(trial), plain)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 from scipy.linalg import eigh
@@ -45,6 +46,7 @@ _RENEWAL, _TRIAL = 25, 8
 _ENOUGH = 0.1
 # so many steps that lower R relatively by less, and its gradient not by half, are the last ones
 _PATIENCE, _LEAST_FALL, _SAMPLE_FALL = 25, 1e-7, 1e-6
+_MOST_SAMPLE_STEPS = 500
 # steps from one report to the next
 _REPORT, _SAMPLE_REPORT = 5, 50
 
@@ -58,6 +60,8 @@ def steps(
         sample, n_reported = problem.sample(every), 0
         least_fall = _LEAST_FALL if every == 1 else _SAMPLE_FALL
         descent = _descent(sample, hidden_layer, settings.tolerance, least_fall)
+        if every > 1:
+            descent = islice(descent, _MOST_SAMPLE_STEPS)
         for n_steps, (iterate, status) in enumerate(descent):
             if iterate is None:
                 return Status.NON_FINITE

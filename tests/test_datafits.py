@@ -220,9 +220,7 @@ def test_train_takes_a_loss_and_the_regression_is_its_own():
     problem = make_problem(QLIKE(1.0))
     options = {"linear_skip": True, "alpha": 0.02, "skip_alpha": 0.01, "random_state": 0}
     options |= {"max_iter": 5, **DESCENT}
-    Y = problem.Y.copy()
-    Y[problem.missing] = np.nan
-    result = train(problem.X, Y, 3, datafit=QLIKE(1.0), starts=(0, 25), **options)
+    result = train(problem.X, problem.Y, 3, datafit=QLIKE(1.0), starts=(0, 25), **options)
     linear = result.starts[-1].parameters
     assert not linear.A.any() and result.starts[-1].objective >= result.objective
     errors = np.delete(problem.Y - problem.X @ linear.D.T - linear.c, problem.missing, axis=0)

@@ -212,3 +212,15 @@ def test_another_problem_of_the_same_rows_has_no_targets_where_there_are_none():
     other = replace(problem, activation="tanh")
     np.testing.assert_array_equal(other.missing, [3, 17])
     np.testing.assert_array_equal(other.targets, np.nan_to_num(Y))
+
+
+@pytest.mark.parametrize("missing", [[], [3]], ids=str)
+def test_a_problem_does_not_change_with_the_arrays_it_was_made_of(missing):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
+    Y[missing] = np.nan
+    problem = ElmanProblem(X, Y, Regularization(), "elu")
+    expected = problem.X.copy(), problem.Y.copy(), problem.targets.copy()
+    X[:], Y[:] = 7.0, 7.0
+    for array, copy in zip((problem.X, problem.Y, problem.targets), expected, strict=True):
+        np.testing.assert_array_equal(array, copy)

@@ -175,11 +175,9 @@ class Contraction:
 
         found = np.empty((variables.size, variables.size))
         for k in range(variables.size):
-            moved = np.stack([variables, variables])
-            step = _DIFFERENCE * (1.0 + abs(variables.flat[k]))
-            moved[0].flat[k] += step
-            moved[1].flat[k] -= step
-            found[k] = (pulled(moved[0]) - pulled(moved[1])) / (2.0 * step)
+            move = np.zeros_like(variables)
+            move.flat[k] = step = _DIFFERENCE * (1.0 + abs(variables.flat[k]))
+            found[k] = (pulled(variables + move) - pulled(variables - move)) / (2.0 * step)
         return 0.5 * (found + found.T)
 
     def metric_of(self, matrix: Array) -> Array:

@@ -210,9 +210,10 @@ class ElmanProblem(TrainingProblem):
         object.__setattr__(self, "missing", np.flatnonzero(is_missing))
         object.__setattr__(self, "inputs", np.hstack([X, np.ones((len(X), 1))]))
         object.__setattr__(self, "X", self.inputs[:, :-1])
-        object.__setattr__(self, "Y", Y)
-        targets = np.where(is_missing[:, None], 0.0, Y) if is_missing.any() else Y
+        targets = np.where(is_missing[:, None], 0.0, Y)
         object.__setattr__(self, "targets", targets)
+        # its own, and without missing rows no second one
+        object.__setattr__(self, "Y", Y.copy() if is_missing.any() else targets)
         object.__setattr__(self, "sigma", get_activation(self.activation))
         object.__setattr__(self, "starts", _check_starts(self.starts, len(X)))
         object.__setattr__(self, "linear_skip", check_flag(self.linear_skip, "linear_skip"))

@@ -68,7 +68,7 @@ class IterationRecord(NamedTuple):
         Sweeps in this iteration; of the default method steps of the weight block, evaluations
         of R by the polish, or Newton steps.
     phase : str
-        "alm"; of the default method also "polish", "newton" and "relax".
+        "alm"; of the default method also "polish", "newton" and "relax", of blocks "sample".
     seconds : float
         Wall time since the fit began.
     """

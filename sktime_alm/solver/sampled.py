@@ -57,23 +57,18 @@ def steps(
     """Minimise R over the samples and then over all rows; says why that ends."""
     hidden_layer, status = initial.hidden_layer, None
     for every in _samples(problem):
-        sample, n_reported = problem.sample(every), 0
-        least_fall = _LEAST_FALL if every == 1 else _SAMPLE_FALL
+        sample, is_whole, n_reported = problem.sample(every), every == 1, 0
+        least_fall, period = (_LEAST_FALL, _REPORT) if is_whole else (_SAMPLE_FALL, _SAMPLE_REPORT)
         descent = _descent(sample, hidden_layer, settings.tolerance, least_fall)
-        if every > 1:
-            descent = islice(descent, _MOST_SAMPLE_STEPS)
+        descent = islice(descent, None if is_whole else _MOST_SAMPLE_STEPS)
         for n_steps, (iterate, status) in enumerate(descent):
             if iterate is None:
                 return Status.NON_FINITE
-            hidden_layer = iterate.trial.hidden_layer
-            n_unreported = n_steps - n_reported
-            if every > 1 and n_unreported == _SAMPLE_REPORT:
-                # its R over all rows is not known yet
+            hidden_layer, n_unreported = iterate.trial.hidden_layer, n_steps - n_reported
+            if n_unreported == period or (is_whole and (n_steps == 0 or status)):
                 step = _step(problem, iterate, n_unreported)
-                yield step._replace(objective=None, phase="sample")
-                n_reported = n_steps
-            elif every == 1 and (status or n_unreported in (0, _REPORT)):
-                yield _step(problem, iterate, n_unreported)
+                # of a sample's network R over all rows is not known yet
+                yield step if is_whole else step._replace(objective=None, phase="sample")
                 n_reported = n_steps
     return status or Status.AT_REST
 

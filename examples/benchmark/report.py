@@ -23,8 +23,8 @@ from benchmark_utils.problems import PROBLEMS
 from timing import output_folder
 
 OURS, ALONE, DEFAULT, PAPER = (
-    "safeguarded[mode=look on]",
-    "safeguarded[mode=descent alone]",
+    "safeguarded[mode=look-on]",
+    "safeguarded[mode=descent-alone]",
     "safeguarded[mode=default]",
     "paper",
 )

@@ -72,7 +72,10 @@ def _run(
 ) -> ALMResult:
     last = _first(problem, initial)
     best, objective = initial, last.lagrangian
-    certificate = _certified(problem, last, settings.tolerance)
+    certificate = None
+    if isinstance(problem, SpreadProblem):
+        # asked while the workers are there; in process only where no step follows
+        certificate = _certified(problem, last, settings.tolerance)
     history: list[IterationRecord] = []
     status: Status | None = None
     began = time.perf_counter()
@@ -80,6 +83,7 @@ def _run(
         while status is None:
             step, why = _next(steps)
             if step is None:
+                certificate = certificate or _certified(problem, last, settings.tolerance)
                 status = Status.CONVERGED if certificate.is_kkt else why
             elif not step.is_finite():
                 status = Status.NON_FINITE
@@ -107,7 +111,7 @@ def _run(
         n_sweeps=sum(record.n_sweeps for record in history),
         history=History(history),
         last=ALMIterate(*last.point, *last.multipliers, last.penalty),
-        certificate=certificate,
+        certificate=certificate or _certified(problem, last, settings.tolerance),
         starts=(StartOutcome(best, objective, status),),
     )
 

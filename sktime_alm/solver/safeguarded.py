@@ -44,10 +44,7 @@ from sktime_alm.solver.secants import LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings
 from sktime_alm.solver.subgradients import certify_network
 
-# An outer iteration that lowers R by less than this share calls for a memory of all pairs: the
-# metric, which changes with the weights, is no longer what a step depends on.
-_SLOW = 0.1
-# one that lowers it by less than this has come to rest, and hands over to the polish
+# an outer iteration that lowers R by less than this share has come to rest: the polish follows
 _REST = {"alm": 1e-6, "polish": 1e-5}
 _FIRST_POLISH, _LAST_POLISH = 50, 400
 # rounds of it where the finish follows, which goes on faster from there
@@ -239,13 +236,12 @@ def descend(
         iterate, memory, n_steps = accelerated_steps(
             problem, iterate, memory, settings.max_inner_iter, steepest
         )
-        decrease = before.objective - iterate.objective
-        if decrease <= _SLOW * before.objective:
-            memory = memory.to_full()
+        # the metric has done its part: all pairs from now on, as kinks ask for
+        memory = memory.to_full()
         objectives.append(iterate.objective)
         is_falling = _is_falling(before, Mark.at(iterate), "alm", settings)
         is_falling = is_falling and not _is_slow(objectives, settings.patience)
-        yield Stage("alm", iterate, n_steps, decrease)
+        yield Stage("alm", iterate, n_steps, before.objective - iterate.objective)
     is_falling, length = not _is_stationary(Mark.at(iterate), settings), _FIRST_POLISH
     n_polishes = _N_POLISHES if settings.active_set else settings.max_iter
     while settings.polish and is_falling and n_polishes > 0:

@@ -8,6 +8,8 @@ their rows.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 from scipy.linalg.blas import dsymv, dsyr2, dsyr2k
@@ -132,10 +134,9 @@ Memory = LimitedMemory | FullMemory
 
 
 def _is_convex(step: Array, change: Array) -> bool:
-    curvature = float(np.vdot(step, change))
-    norms = float(np.linalg.norm(step) * np.linalg.norm(change))
-    is_lost = float(np.vdot(change, change)) <= _SMALLEST_SQUARE
-    return not is_lost and curvature > _SMALLEST_CURVATURE * norms
+    square = float(np.vdot(change, change))
+    norms = math.sqrt(float(np.vdot(step, step)) * square)
+    return square > _SMALLEST_SQUARE and float(np.vdot(step, change)) > _SMALLEST_CURVATURE * norms
 
 
 @njit(cache=True, nogil=True)

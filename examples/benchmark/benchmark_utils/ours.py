@@ -19,19 +19,19 @@ from sktime_alm.solver import (
     solve,
 )
 
-_ON_AND_ON: dict[str, Any] = {"max_iter": UNLIMITED, "patience": None}
+_ON_AND_ON: dict[str, Any] = {"max_iter": UNLIMITED}
 # with default settings; told to look on for better points until time is up; the descent alone
 MODES = {
     "default": SafeguardedSettings(),
-    "look on": SafeguardedSettings(n_relaxations=UNLIMITED, **_ON_AND_ON),
-    "descent alone": SafeguardedSettings(
+    "look-on": SafeguardedSettings(n_relaxations=UNLIMITED, **_ON_AND_ON),
+    "descent-alone": SafeguardedSettings(
         polish=False, active_set=False, n_relaxations=0, **_ON_AND_ON
     ),
 }
 
 
 def safeguarded(
-    problem: ElmanProblem, initial: ElmanParameters, record: Record, mode: str = "look on"
+    problem: ElmanProblem, initial: ElmanParameters, record: Record, mode: str = "look-on"
 ) -> None:
     """The default method."""
     with _watched(record):
@@ -55,23 +55,30 @@ def paper(problem: ElmanProblem, initial: ElmanParameters, record: Record) -> No
     given = {item.name: getattr(problem, item.name) for item in fields(problem) if item.init}
     watched = _Watched(**given)
     object.__setattr__(watched, "record", record)
-    solve(watched, initial, ALMSettings(**_ON_AND_ON))
+    solve(watched, initial, ALMSettings(**_ON_AND_ON, patience=None))
+
+
+# who asks for gradients; found here, since looking through all modules takes milliseconds
+_differentiate = reduced.differentiate
+_USERS = [
+    module
+    for name, module in list(sys.modules.items())
+    if name.startswith("sktime_alm.solver.")
+    and getattr(module, "differentiate", None) is _differentiate
+]
 
 
 @contextmanager
 def _watched(record: Record) -> Iterator[None]:
     """Report every gradient that a module of the solver asks for."""
-    differentiate = reduced.differentiate
 
     def watched(*arguments, **options):
-        found = differentiate(*arguments, **options)
+        found = _differentiate(*arguments, **options)
         if found is not None:
             record(found.objective, lambda: found.trial.point.parameters)
         return found
 
     with ExitStack() as stack:
-        for name, module in list(sys.modules.items()):
-            is_user = getattr(module, "differentiate", None) is differentiate
-            if name.startswith("sktime_alm.solver.") and is_user:
-                stack.enter_context(patch.object(module, "differentiate", watched))
+        for module in _USERS:
+            stack.enter_context(patch.object(module, "differentiate", watched))
         yield

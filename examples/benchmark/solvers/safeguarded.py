@@ -8,7 +8,7 @@ class Solver(WatchedSolver):
     """With defaults; told to look on by relaxation; the descent alone."""
 
     name = "safeguarded"
-    parameters = {"mode": ["default", "look on", "descent alone"]}
+    parameters = {"mode": ["default", "look-on", "descent-alone"]}
     test_config = {"mode": "default"}
 
     def minimise(self, problem, initial, record):

@@ -249,7 +249,7 @@ class ALMElmanForecaster(NetworkHooks):
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Parameters for sktime's estimator checks: small and quick to fit."""
-        options = {"max_inner_iter": 2, "polish": False, "active_set": False, "n_relaxations": 0}
+        options = {"max_inner_iter": 2, "active_set": False, "n_relaxations": 0}
         quick = {"max_iter": 2, "solver_options": options, "random_state": 0}
         return [
             {"hidden_size": 2, "alpha": 1.0, "skip_alpha": 0.1, **quick},

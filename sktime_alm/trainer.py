@@ -57,7 +57,7 @@ _LOOSE_BOUND, _MUCH_LESS = 1.2, 0.25
 # a norm of such a share of the bound is at it
 _AT_BOUND = 0.99
 # a descent alone, without what the default method does at its end to gain a little more
-_PLAIN = {"polish": False, "active_set": False, "n_relaxations": 0}
+_PLAIN = {"active_set": False, "n_relaxations": 0}
 # an update by few rows goes on for so many outer iterations at most: the networks hardly change,
 # and the next one goes on from there
 _BRIEF_ITERATIONS = 3
@@ -329,8 +329,8 @@ class Trainer:
     def _continued(self, is_brief: bool) -> Trainer:
         """How an update trains on.
 
-        A warm start is at rest within a few steps. At a kink a polish would take many times as
-        many, and hardly lower the objective.
+        A warm start is at rest within a few steps. The finish would take many times as long,
+        and hardly lower the objective.
         """
         settings = _changed(self.settings, **_PLAIN)
         if is_brief:

@@ -28,7 +28,7 @@ settings.register_profile(
 settings.load_profile("repository")
 
 # options of the solver for what tests something else: a descent alone, without its finish
-DESCENT = {"polish": False, "active_set": False, "n_relaxations": 0}
+DESCENT = {"active_set": False, "n_relaxations": 0}
 # small forecasters, with given penalties
 QUICK: dict[str, Any] = {
     "alpha": 1.0,

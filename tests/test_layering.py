@@ -37,7 +37,6 @@ ORDER = [
     "solver.spread",
     "solver.reduced",
     "solver.accelerated",
-    "solver.polish",
     "solver.curvature",
     "solver.subgradients",
     "solver.kink_program",

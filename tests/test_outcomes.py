@@ -141,7 +141,7 @@ def test_an_interrupted_forecaster_is_fitted_and_usable():
     assert np.isfinite(forecaster.predict(fh=[1, 2])).all()
 
 
-BRIEF = {"max_inner_iter": 1, "polish": False, "active_set": False, "n_relaxations": 0}
+BRIEF = {"max_inner_iter": 1, "active_set": False, "n_relaxations": 0}
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,8 @@ from sktime_alm.solver.initialization import initialize
 from sktime_alm.solver.lagrangian import adjoint_multipliers, gradient
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import certify
-from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import gradient_of, iterate_at, metric, metric_at
-from sktime_alm.solver.safeguarded import descend, relax
+from sktime_alm.solver.safeguarded import relax
 from sktime_alm.solver.secants import LimitedMemory
 from tests.conftest import ACTIVATION_NAMES, DESCENT, cases, make_case
 
@@ -91,12 +90,11 @@ def test_one_step_without_memory_is_the_damped_step_of_the_weight_block():
     activation=st.sampled_from(ACTIVATION_NAMES),
     scale=st.floats(0.01, 3.0),
     alpha=st.sampled_from([0.0, 0.01, 1.0]),
-    polished=st.booleans(),
     finished=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 def test_the_objective_never_rises_and_is_that_of_the_network(
-    activation, scale, alpha, polished, finished, seed
+    activation, scale, alpha, finished, seed
 ):
     problem, _ = make_problem(activation, T=25, alpha=alpha, starts=(0, 10), seed=seed)
     initial = initialize(scale, 3, 4, 2, np.random.default_rng(seed))
@@ -104,7 +102,7 @@ def test_the_objective_never_rises_and_is_that_of_the_network(
     if not np.isfinite(before):
         return
     settings = SafeguardedSettings(
-        max_iter=12, max_inner_iter=5, polish=polished, active_set=finished, n_relaxations=3
+        max_iter=12, max_inner_iter=5, active_set=finished, n_relaxations=3
     )
     result = solve(problem, initial, settings)
     objectives = [before, *(record.objective for record in result.history)]
@@ -115,10 +113,10 @@ def test_the_objective_never_rises_and_is_that_of_the_network(
     assert result.certificate.relative_feasibility <= (1e-6 if finished else 1e-12)
 
 
-@pytest.mark.parametrize("polished", [True, False])
-def test_it_converges_to_a_kkt_point_where_the_objective_is_smooth(polished):
+@pytest.mark.parametrize("finished", [True, False])
+def test_it_converges_to_a_kkt_point_where_the_objective_is_smooth(finished):
     problem, initial = make_problem("elu")
-    settings = SafeguardedSettings(tolerance=1e-5, polish=polished, max_iter=2_000)
+    settings = SafeguardedSettings(tolerance=1e-5, active_set=finished, max_iter=2_000)
     result = solve(problem, initial, settings)
     assert result.status is Status.CONVERGED
     # judged afresh, from the network alone
@@ -128,18 +126,6 @@ def test_it_converges_to_a_kkt_point_where_the_objective_is_smooth(polished):
     assert again.residual <= 1e-5
 
 
-@pytest.mark.parametrize("polished", [True, False])
-def test_the_polish_takes_over_where_the_steps_come_to_rest(polished):
-    problem, initial = make_problem("relu", alpha=0.01)
-    settings = SafeguardedSettings(polish=polished)
-    begin = iterate_at(problem, initial.hidden_layer)
-    phases = [stage.phase for stage in descend(problem, begin, settings)]
-    if polished:
-        assert phases[0] == "alm" and phases[-1] == "polish" and phases == sorted(phases)
-    else:
-        assert set(phases) == {"alm"}
-
-
 def test_a_kkt_point_is_a_fixed_point():
     problem, initial = make_problem("elu")
     settings = SafeguardedSettings(tolerance=1e-7, max_iter=500)
@@ -147,9 +133,7 @@ def test_a_kkt_point_is_a_fixed_point():
     iterate = iterate_at(problem, result.parameters.hidden_layer)
     assert np.linalg.norm(iterate.gradient) <= 1e-7 * iterate.objective
     moved, _, _ = accelerated_steps(problem, iterate, LimitedMemory(iterate.variables), 5)
-    polished, _ = polish(problem, iterate, 20, 0.0)
-    for other in (moved, polished):
-        np.testing.assert_allclose(other.variables, iterate.variables, atol=1e-5)
+    np.testing.assert_allclose(moved.variables, iterate.variables, atol=1e-5)
 
 
 def test_relaxation_leaves_a_kkt_point_and_is_kept_only_if_it_pays():

@@ -64,9 +64,10 @@ def expansion_of(
         Those of each output, whose losses are curved by themselves.
     """
     gradient = -2.0 * problem.errors(readout, h).T @ columns
-    weights = problem.n_observed * problem.curvature(readout, h)
-    matrices = [columns.T @ (of_output[:, None] * columns) for of_output in weights.T]
-    return gradient, np.array(matrices)
+    roots = np.sqrt(problem.n_observed * problem.curvature(readout, h))
+    weighted = [of_output[:, None] * columns for of_output in roots.T]
+    # of a matrix with its own transpose BLAS computes one half
+    return gradient, np.array([rows.T @ rows for rows in weighted])
 
 
 def newton(

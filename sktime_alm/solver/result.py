@@ -65,10 +65,10 @@ class IterationRecord(NamedTuple):
         gamma_k, after the update that these violations called for; of the default method that
         of the metric.
     n_sweeps : int
-        Sweeps in this iteration; of the default method steps of the weight block, evaluations
-        of R by the polish, or Newton steps.
+        Sweeps in this iteration; of the default method steps of the weight block or
+        Newton steps.
     phase : str
-        "alm"; of the default method also "polish", "newton" and "relax", of blocks "sample".
+        "alm"; of the default method also "newton" and "relax", of blocks "sample".
     seconds : float
         Wall time since the fit began.
     """

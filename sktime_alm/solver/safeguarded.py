@@ -29,7 +29,6 @@ from sktime_alm.solver.bcd import sweep
 from sktime_alm.solver.execution import time_is_up
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.network import ElmanParameters
-from sktime_alm.solver.polish import polish
 from sktime_alm.solver.reduced import (
     Iterate,
     Mark,
@@ -44,11 +43,11 @@ from sktime_alm.solver.secants import LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings
 from sktime_alm.solver.subgradients import certify_network
 
-# an outer iteration that lowers R by less than this share has come to rest: the polish follows
-_REST = {"alm": 1e-6, "polish": 1e-5}
-_FIRST_POLISH, _LAST_POLISH = 50, 400
-# rounds of it where the finish follows, which goes on faster from there
-_N_POLISHES = 3
+# An outer iteration that lowers R by less than this share calls for a memory of all pairs: the
+# metric, which changes with the weights, is no longer what a step depends on.
+_SLOW = 0.3
+# one that lowers it by less than this has come to rest
+_REST = 1e-6
 # a descent begun anew where one came to rest must gain more than this share to be worth another
 _AGAIN = 1e-6
 # slow or not, as the finish often takes a second or third round
@@ -67,7 +66,6 @@ _FINISH_TOLERANCE, _ROUNDING = 0.1, 1e-9
 class Stage(NamedTuple):
     """What an outer iteration of a descent did, and where it ended."""
 
-    phase: str
     iterate: Iterate
     n_steps: int
     decrease: float
@@ -154,7 +152,7 @@ class _Search:
             return
         stages = descend(self.problem, iterate_at(self.problem, hidden_layer), self.settings)
         for stage in islice(stages, max(max_stages, 1)):
-            yield self._step(stage.iterate.trial, stage.phase, stage.n_steps)
+            yield self._step(stage.iterate.trial, "alm", stage.n_steps)
             if self._is_over or stage.iterate.objective > level:
                 return
 
@@ -220,7 +218,7 @@ def descend(
     settings: SafeguardedSettings,
     steepest: float | None = None,
 ) -> Iterator[Stage]:
-    """A descent of R: accelerated steps, and from where they come to rest the polish.
+    """A descent of R by accelerated steps, to where they come to rest.
 
     ``steepest`` is the largest norm of the gradient allowed, by default a multiple of the
     objective and the gradient at the beginning.
@@ -236,23 +234,13 @@ def descend(
         iterate, memory, n_steps = accelerated_steps(
             problem, iterate, memory, settings.max_inner_iter, steepest
         )
-        # the metric has done its part: all pairs from now on, as kinks ask for
-        memory = memory.to_full()
+        decrease = before.objective - iterate.objective
+        if decrease <= _SLOW * before.objective:
+            memory = memory.to_full()
         objectives.append(iterate.objective)
-        is_falling = _is_falling(before, Mark.at(iterate), "alm", settings)
+        is_falling = _is_falling(before, Mark.at(iterate), settings)
         is_falling = is_falling and not _is_slow(objectives, settings.patience)
-        yield Stage("alm", iterate, n_steps, before.objective - iterate.objective)
-    is_falling, length = not _is_stationary(Mark.at(iterate), settings), _FIRST_POLISH
-    n_polishes = _N_POLISHES if settings.active_set else settings.max_iter
-    while settings.polish and is_falling and n_polishes > 0:
-        n_polishes -= 1
-        before = Mark.at(iterate)
-        # half of the tolerance: the certificate counts rounding in the states as well
-        tolerance = 0.5 * settings.tolerance * before.objective
-        iterate, n_steps = polish(problem, iterate, length, tolerance, steepest)
-        length = min(2 * length, _LAST_POLISH)
-        is_falling = _is_falling(before, Mark.at(iterate), "polish", settings)
-        yield Stage("polish", iterate, n_steps, before.objective - iterate.objective)
+        yield Stage(iterate, n_steps, decrease)
 
 
 def _is_stationary(mark: Mark, settings: SafeguardedSettings) -> bool:
@@ -260,12 +248,12 @@ def _is_stationary(mark: Mark, settings: SafeguardedSettings) -> bool:
     return mark.slope <= 0.5 * settings.tolerance * mark.objective
 
 
-def _is_falling(before: Mark, here: Mark, phase: str, settings: SafeguardedSettings) -> bool:
+def _is_falling(before: Mark, here: Mark, settings: SafeguardedSettings) -> bool:
     """Whether R or its gradient fell enough to go on; without that a kink is in the way, mostly."""
     if _is_stationary(here, settings):
         return False
     decrease = before.objective - here.objective
-    return decrease > _REST[phase] * before.objective or here.slope <= 0.5 * before.slope
+    return decrease > _REST * before.objective or here.slope <= 0.5 * before.slope
 
 
 def relax(problem: ElmanProblem, best: Trial, trial: int) -> tuple[Array, int]:
@@ -311,6 +299,6 @@ def _relaxed(
     for stage in islice(stages, max(settings.max_iter // 3, 1)):
         iterate, n_sweeps = stage.iterate, n_sweeps + stage.n_steps
         within_reach = iterate.objective - _HORIZON * stage.decrease
-        if stage.phase != "alm" or within_reach >= best.objective:
+        if within_reach >= best.objective:
             break
     return None if iterate is None else iterate.trial, n_sweeps

@@ -86,8 +86,6 @@ class SafeguardedSettings(Settings):
 
     Parameters
     ----------
-    polish : bool, default=True
-        Go on with L-BFGS-B where the steps come to rest.
     active_set : bool, default=True
         Finish by Newton steps that hold units on their kinks and W on its bound, where they can
         be had for about what the descent took.
@@ -103,7 +101,6 @@ class SafeguardedSettings(Settings):
         The norm of W that is bounded.
     """
 
-    polish: bool = True
     active_set: bool = True
     n_relaxations: int = 8
     max_recurrence: float = 0.98
@@ -113,7 +110,6 @@ class SafeguardedSettings(Settings):
         super().__post_init__()
         check_bound(self.max_recurrence, "max_recurrence")
         check_choice(self.recurrence_norm, "recurrence_norm", NORMS)
-        check_flag(self.polish, "polish")
         check_flag(self.active_set, "active_set")
         check_count(self.n_relaxations, "n_relaxations", minimum=0)
 

@@ -38,4 +38,4 @@ class Pieces:
         sweep(self.problem, self.point, self.none, 1.0, 1e-5)
 
     def time_three_iterations(self, shape):
-        train(self.X, self.Y, shape[3], random_state=0, max_iter=3, max_inner_iter=5, polish=False)
+        train(self.X, self.Y, shape[3], random_state=0, max_iter=3, max_inner_iter=5)

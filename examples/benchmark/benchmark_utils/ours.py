@@ -24,9 +24,7 @@ _ON_AND_ON: dict[str, Any] = {"max_iter": UNLIMITED}
 MODES = {
     "default": SafeguardedSettings(),
     "look-on": SafeguardedSettings(n_relaxations=UNLIMITED, **_ON_AND_ON),
-    "descent-alone": SafeguardedSettings(
-        polish=False, active_set=False, n_relaxations=0, **_ON_AND_ON
-    ),
+    "descent-alone": SafeguardedSettings(active_set=False, n_relaxations=0, **_ON_AND_ON),
 }
 
 

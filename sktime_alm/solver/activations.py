@@ -55,6 +55,11 @@ class Activation:
         """(kind, slope, addresses of value, derivative and curvature), for compiled loops."""
         raise NotImplementedError
 
+    @property
+    def has_kink(self) -> bool:
+        """Whether sigma is piecewise linear, with a kink at 0."""
+        return self.kernel[0] == kernels.PIECEWISE_LINEAR
+
     def value(self, u: Array) -> Array:
         """sigma(u)."""
         return kernels.activated(u.ravel(), self.kernel).reshape(u.shape)

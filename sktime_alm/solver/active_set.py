@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array, BoolArray
 from sktime_alm.solver.accelerated import accelerated_steps
 from sktime_alm.solver.curvature import Piece, expand
@@ -162,18 +161,16 @@ def model_cost(problem: TrainingProblem, shape: tuple[int, int]) -> float:
     (r, q), T, m = shape, problem.n_samples, problem.n_outputs
     n = r * q
     over_time = T * n * (_SENSITIVITY * r + 4 * r * r + 2 * m * (2 * r + q) + m * n)
-    over_time += T * n * n * r * _is_smooth(problem)
+    if not problem.sigma.has_kink:
+        over_time += T * n * n * r
     return _MODEL + (over_time + _EIGEN * n**3) / _evaluation(problem, shape)
 
 
 def _evaluation(problem: TrainingProblem, shape: tuple[int, int]) -> float:
     """R with its gradient, in operations at the pace of a matrix product."""
     (r, q), T = shape, problem.n_samples
-    return _CALL + T * (_ROW + _WEIGHT * r * q + _EXPONENTIAL * r * _is_smooth(problem))
-
-
-def _is_smooth(problem: TrainingProblem) -> bool:
-    return problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR
+    exponential = 0 if problem.sigma.has_kink else _EXPONENTIAL * r
+    return _CALL + T * (_ROW + _WEIGHT * r * q + exponential)
 
 
 class _Budget:
@@ -279,8 +276,7 @@ class _Finish:
 
     def _alive(self, u: Array) -> BoolArray:
         """The units with kinks that are on at some time: the others are smooth at 0."""
-        is_kinked = self.problem.sigma.kernel[0] == kernels.PIECEWISE_LINEAR
-        return (u.max(axis=0) > _KINK * _size(u)) & is_kinked
+        return (u.max(axis=0) > _KINK * _size(u)) & self.problem.sigma.has_kink
 
     def _is_stationary(self, local: Local, step: Step) -> bool:
         """Whether the gradient is within the tolerance, with all that is held in its place."""

@@ -20,7 +20,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from sktime_alm.solver import kernels
 from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver.network import ElmanParameters
@@ -173,8 +172,8 @@ def second_order(problem: ElmanProblem, trial: Trial, width: float) -> SecondOrd
     piece = Piece.at(problem, trial.u)
     states, P = states_on(problem, trial, piece), regressors(problem, trial.h)
     bend = _bend(problem, trial, states)
-    kind, slope = problem.sigma.kernel[:2]
-    if kind == kernels.PIECEWISE_LINEAR:
+    if problem.sigma.has_kink:
+        slope = problem.sigma.kernel[1]
         reach = np.maximum(width * np.sqrt(np.mean(trial.u**2, axis=0)), np.finfo(float).tiny)
         bend += (np.abs(trial.u) < reach) * states.zeta * (1.0 - slope) / (2.0 * reach)
     sums = _Sums(problem, trial, piece.slopes, states, bend)
@@ -187,7 +186,7 @@ def second_order(problem: ElmanProblem, trial: Trial, width: float) -> SecondOrd
 def _bend(problem: ElmanProblem, trial: Trial, states: States) -> Array:
     """What R is curved by in each u_t alone, with the sign changed, (T, r): zeta sigma'' - 2 l2."""
     l2, r = problem.regularization.l2_preactivation, len(trial.hidden_layer)
-    if problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR:
+    if not problem.sigma.has_kink:
         return states.zeta * problem.sigma.curvature(states.u) - 2.0 * l2
     A = trial.readout[:, :r]
     is_light = problem.n_observed * l2 > _LIGHT * np.einsum("ij,ij->j", A, A)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.lagrangian import Multipliers, gradient, objective_gradient
 from sktime_alm.solver.network import ElmanParameters
@@ -308,8 +307,7 @@ def relative_size(problem: TrainingProblem, objective: float, gradient: Array) -
 
 def _count_kinks(problem: ElmanProblem, u: Array) -> int:
     """The number of pre-activations at a kink of a piecewise linear activation."""
-    is_kinked = problem.sigma.kernel[0] == kernels.PIECEWISE_LINEAR
-    return int((u == 0.0).sum()) if is_kinked else 0
+    return int((u == 0.0).sum()) if problem.sigma.has_kink else 0
 
 
 def _norm(array: Array) -> float:

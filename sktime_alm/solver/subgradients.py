@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from sktime_alm.solver import kernels
 from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray
 from sktime_alm.solver.curvature import Piece, States, regressors, rollout_on, sensitivities_at
@@ -62,7 +61,7 @@ def find_kinks(problem: ElmanProblem, u: Array, tolerance: float) -> BoolArray:
 
     Units that are never on are left out: they stay as they are, at slope 0 or the leaky one.
     """
-    if problem.sigma.kernel[0] != kernels.PIECEWISE_LINEAR:
+    if not problem.sigma.has_kink:
         return np.zeros(u.shape, bool)
     size = np.sqrt(np.mean(u * u))
     is_alive = u.max(axis=0) > tolerance * size

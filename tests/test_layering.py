@@ -38,6 +38,7 @@ ORDER = [
     "solver.reduced",
     "solver.accelerated",
     "solver.curvature",
+    "solver.block_kinks",
     "solver.subgradients",
     "solver.kink_program",
     "solver.active_set",

@@ -11,6 +11,7 @@ from collections.abc import Generator
 
 import numpy as np
 
+from sktime_alm.solver.block_kinks import certify_blocks
 from sktime_alm.solver.execution import interruptible, limited, take_interrupt, time_is_up
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.network import ElmanParameters
@@ -129,7 +130,7 @@ def _first(problem: ElmanProblem | SpreadProblem, initial: ElmanParameters) -> S
 def _certified(problem: ElmanProblem | SpreadProblem, step: Step, tolerance: float) -> Certificate:
     """KKT residuals of an iterate."""
     if isinstance(problem, SpreadProblem):
-        return problem.certificate(step.point.parameters, tolerance)
+        return certify_blocks(problem, step.point.parameters, tolerance)
     return certify(problem, *step[:2], tolerance)
 
 

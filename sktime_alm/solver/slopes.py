@@ -15,6 +15,8 @@ from sktime_alm.solver._typing import Array, BoolArray, IntArray
 
 _compiled = njit(cache=True, nogil=True)
 
+# below this a unit no longer depends on one of a row before
+_FORGOTTEN = 1e-12
 # Newton steps of the box problem
 _MAX_NEWTON = 60
 _SUFFICIENT_DECREASE, _SHRINK = 1e-4, 0.3
@@ -75,6 +77,36 @@ def sensitivities(
         for i in range(r):
             for j in range(q):
                 J[k, i, i * q + j] += P[t, j]
+
+
+@_compiled
+def sensitivities_of(
+    rows: Array, index: IntArray, W: Array, slopes: Array, P: Array, is_start: BoolArray
+) -> None:
+    """Add to each row of zeros du/dB of a unit, ``index`` into u, flat, by the way back from it.
+
+    With lambda = W' diag(a) lambda from its own row of time on, it is the sum of lambda p'.
+    """
+    r, q = len(W), P.shape[1]
+    for k in range(len(index)):
+        t, at, before = index[k] // r, np.zeros(r), np.zeros(r)
+        at[index[k] % r] = 1.0
+        while True:
+            for i in range(r):
+                for j in range(q):
+                    rows[k, i * q + j] += at[i] * P[t, j]
+            if is_start[t]:
+                break
+            t, largest = t - 1, 0.0
+            for j in range(r):
+                before[j] = 0.0
+                for i in range(r):
+                    before[j] += W[i, j] * at[i]
+                before[j] *= slopes[t, j]
+                largest = max(largest, abs(before[j]))
+            if largest < _FORGOTTEN:
+                break
+            at, before = before, at
 
 
 @_compiled

@@ -212,7 +212,7 @@ class SpreadProblem(TrainingProblem):
     def _trial(self, hidden_layer: Array, readout: Array) -> Trial | None:
         if not np.isfinite(readout).all():
             return None
-        sums = self._derivatives(hidden_layer, readout)
+        sums = self.derivatives(hidden_layer, readout)
         none, of_u = np.empty((0, len(hidden_layer))), self.regularization.l2_preactivation
         objective = sums.loss / self.n_observed + of_u * sums.size
         objective += self.regularization.of_layers(hidden_layer, readout, none)
@@ -221,7 +221,7 @@ class SpreadProblem(TrainingProblem):
         no_errors = np.empty((0, self.n_outputs))
         return Trial(hidden_layer, readout, none, none, no_errors, float(objective))
 
-    def _derivatives(self, hidden_layer: Array, readout: Array) -> Derivatives:
+    def derivatives(self, hidden_layer: Array, readout: Array) -> Derivatives:
         """The second pass, or its sums if it is among the last ones taken."""
         key = hidden_layer.tobytes(), readout.tobytes()
         if key not in self._kept:
@@ -234,10 +234,11 @@ class SpreadProblem(TrainingProblem):
 
     def gradient(self, trial: Trial) -> Array:
         """The gradient of R in B."""
-        sums = self._derivatives(trial.hidden_layer, trial.readout)
-        return self._slope_of_penalty(trial.hidden_layer) + sums.hidden_layer
+        sums = self.derivatives(trial.hidden_layer, trial.readout)
+        return self.slope_of_penalty(trial.hidden_layer) + sums.hidden_layer
 
-    def _slope_of_penalty(self, hidden_layer: Array) -> Array:
+    def slope_of_penalty(self, hidden_layer: Array) -> Array:
+        """The gradient of the penalties in B."""
         l2 = self.regularization.of_hidden_layer(self.n_inputs, len(hidden_layer))
         slope: Array = 2.0 * l2 * hidden_layer
         return slope
@@ -263,23 +264,27 @@ class SpreadProblem(TrainingProblem):
         """R of the weights of a point."""
         return self.objective(point.parameters)
 
-    def certificate(self, parameters: ElmanParameters, tolerance: float) -> Certificate:
-        """KKT residuals at the rollout with its adjoint multipliers.
+    def certificate(
+        self, parameters: ElmanParameters, tolerance: float, of_losses: Array | None = None
+    ) -> Certificate:
+        """KKT residuals at the rollout with multipliers by the adjoint recursion.
 
-        These leave nothing but the slope in the weights. Of many rows a kink of a single one
-        moves it by far less than the tolerance, so that slopes at kinks need no search.
+        These leave nothing but the slope in the weights. ``of_losses`` is the gradient of the
+        losses in the hidden layer, by default that at the slopes of the activation.
         """
         B, readout = parameters.hidden_layer, parameters.readout
         r, reg, N = len(B), self.regularization, self.n_observed
-        sums = self._derivatives(B, readout)
+        sums = self.derivatives(B, readout)
+        if of_losses is None:
+            of_losses = sums.hidden_layer
         of_readout = 2.0 * reg.of_readout(r, self.n_skip) * readout - 2.0 / N * sums.readout
         of_h = 2.0 / N * float(np.sqrt(np.sum((parameters.A.T @ sums.errors) * parameters.A.T)))
         of_u = 2.0 * reg.l2_preactivation * float(np.sqrt(sums.size))
-        at_rest = self._slope_of_penalty(B)
+        at_rest = self.slope_of_penalty(B)
         return certificate_of(
             self,
             parameters,
-            ElmanParameters.from_layers(at_rest + sums.hidden_layer, of_readout),
+            ElmanParameters.from_layers(at_rest + of_losses, of_readout),
             (0.0, 0.0),
             self.objective(parameters),
             norm_in_units(self, ElmanParameters.from_layers(at_rest, of_readout), of_h, of_u),

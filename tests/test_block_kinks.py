@@ -1,0 +1,80 @@
+"""Certificates of networks whose rows lie in blocks, at kinks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sktime_alm.solver import ElmanParameters, SafeguardedSettings, Status, solve
+from sktime_alm.solver.block_kinks import at_slopes, certify_blocks
+from sktime_alm.solver.curvature import regressors, sensitivities_at
+from sktime_alm.solver.optimality import certify
+from sktime_alm.solver.reformulation import Point
+from sktime_alm.solver.slopes import sensitivities_of
+from tests.test_spread import LocalBlocks, R, make_problem, random_layer, sequences_of, spread
+
+
+class Recording(LocalBlocks):
+    """Blocks that keep what they were asked last."""
+
+    def map(self, function, *arguments):
+        self.asked = arguments
+        return super().map(function, *arguments)
+
+
+@pytest.fixture(scope="module", params=["relu", "leaky_relu"])
+def minimum(request):
+    """A problem and a certified minimum of it, with units on their kinks."""
+    problem = make_problem(request.param)
+    layer = problem.contraction.nearest(random_layer())
+    start = ElmanParameters.from_layers(layer, np.zeros((1, R + 3)))
+    result = solve(problem, start, SafeguardedSettings(tolerance=1e-6))
+    assert result.status is Status.CONVERGED and result.certificate.n_kinks > 0
+    return problem, result.parameters
+
+
+def test_a_minimum_with_units_on_kinks_is_certified_in_blocks_as_well(minimum):
+    problem, parameters = minimum
+    blocks = spread(problem)
+    assert not blocks.certificate(parameters, 1e-5).is_kkt
+    certificate = certify_blocks(blocks, parameters, 1e-5)
+    assert certificate.is_kkt and certificate.n_kinks > 0
+
+
+def test_it_is_the_certificate_of_a_point_with_multipliers_from_the_subdifferential(minimum):
+    problem, parameters = minimum
+    rng = np.random.default_rng(0)
+    moved = parameters.hidden_layer + 1e-5 * rng.normal(size=parameters.hidden_layer.shape)
+    parameters = ElmanParameters.from_layers(moved, parameters.readout)
+    blocks = spread(problem)
+    recording = Recording([sequences_of(problem)])
+    blocks = replace(blocks, blocks=recording)
+    found = certify_blocks(blocks, parameters, 1e-5)
+    assert found.n_kinks > 0
+    function, *arguments = recording.asked
+    assert function.__name__ == "_gradient_at_slopes"
+    states, _, u, multipliers = at_slopes(problem, *arguments)
+    expected = certify(problem, Point(parameters, states.h, u), multipliers, 1e-5)
+    for name in ("relative_stationarity", "relative_feasibility", "n_kinks"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-6)
+    assert expected.stationarity_blocks.preactivation <= 1e-12
+
+
+def test_far_from_a_minimum_nothing_is_looked_for():
+    blocks = spread(make_problem("relu"))
+    parameters = ElmanParameters.from_layers(random_layer(), np.ones((1, R + 3)))
+    found, plain = certify_blocks(blocks, parameters, 1e-5), blocks.certificate(parameters, 1e-5)
+    assert found.residual == plain.residual and found.n_kinks == 0
+
+
+def test_sensitivities_by_the_way_back_are_those_of_the_way_forth():
+    problem, layer = make_problem("leaky_relu"), random_layer()
+    u, h = problem.rollout_of(layer)
+    W, P = np.ascontiguousarray(layer[:, :R]), regressors(problem, h)
+    slopes = problem.sigma.derivative(u)
+    units = np.sort(np.random.default_rng(0).choice(u.size, 50, replace=False))
+    rows = np.zeros((50, layer.size))
+    sensitivities_of(rows, units, W, slopes, P, problem.is_start)
+    np.testing.assert_allclose(
+        rows, sensitivities_at(problem, W, slopes, P, units), rtol=1e-9, atol=1e-11
+    )

@@ -45,7 +45,7 @@ from sktime_alm.solver.subgradients import certify_network
 
 # An outer iteration that lowers R by less than this share calls for a memory of all pairs: the
 # metric, which changes with the weights, is no longer what a step depends on.
-_SLOW = 0.3
+_SLOW = 0.1
 # one that lowers it by less than this has come to rest
 _REST = 1e-6
 # a descent begun anew where one came to rest must gain more than this share to be worth another

@@ -29,8 +29,9 @@ from sktime_alm.solver.reformulation import ElmanProblem
 from sktime_alm.solver.rim import Rim
 from sktime_alm.solver.spread import SpreadProblem, Sums
 
-# slopes are looked for where the residual is within so many times the tolerance
-_NEAR = 50.0
+# Slopes are looked for where the residual is within so many times the tolerance, which they lower
+# some twenty times; and on, with a larger s, where it is then within the second multiple.
+_NEAR, _CLOSE = 30.0, 2.0
 # the share of the tolerance that feasibility may take, and a first reach, in root mean squares of u
 _SHARE, _FIRST_REACH = 0.95, 1e-3
 # s, relative to the mean curvature of the equations: the larger, the less of v is left where slopes
@@ -54,7 +55,7 @@ def certify_blocks(
 def _with_slopes(
     problem: SpreadProblem, parameters: ElmanParameters, tolerance: float
 ) -> Iterator[Certificate]:
-    """Certificates at slopes that leave less and less, until one is of a KKT point."""
+    """Certificates at slopes that leave less and less, as long as that may lead to a KKT point."""
     B, readout = parameters.hidden_layer, parameters.readout
     sums = problem.derivatives(B, readout)
     of_u = problem.regularization.l2_preactivation
@@ -72,7 +73,7 @@ def _with_slopes(
             n_kinks=n_kinks,
         )
         yield found
-        if found.is_kkt:
+        if found.is_kkt or found.residual > _CLOSE * tolerance:
             return
 
 

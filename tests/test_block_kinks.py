@@ -87,3 +87,12 @@ def test_sensitivities_by_the_way_back_are_those_of_the_way_forth():
     np.testing.assert_allclose(
         rows, sensitivities_at(problem, W, slopes, P, units), rtol=1e-9, atol=1e-11
     )
+
+
+def test_units_that_hardly_move_have_no_kinks_without_number(minimum, few_rows):
+    problem, parameters = minimum
+    layer = parameters.hidden_layer.copy()
+    layer[0] *= 1e-6
+    parameters = ElmanParameters.from_layers(layer, parameters.readout)
+    assert (problem.rollout(parameters)[0][:, 0] < 1e-4).all()
+    assert certify_blocks(spread(problem), parameters, 1e-5).n_kinks < 20

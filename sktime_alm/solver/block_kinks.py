@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sktime_alm.solver import slopes as compiled
-from sktime_alm.solver._typing import Array, IntArray
+from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver.curvature import regressors
 from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.network import ElmanParameters
@@ -34,6 +34,8 @@ from sktime_alm.solver.spread import SpreadProblem, Sums
 _NEAR, _CLOSE = 30.0, 2.0
 # the share of the tolerance that feasibility may take, and a first reach, in root mean squares of u
 _SHARE, _FIRST_REACH = 0.95, 1e-3
+# units that move by less than so many times the reach would have kinks without number
+_MOVING = 30.0
 # s, relative to the mean curvature of the equations: the larger, the less of v is left where slopes
 # are free, and the more passes it takes
 _STRENGTHS = 1e2, 1e3
@@ -193,9 +195,15 @@ def _adjoint(
     return Multipliers(xi, zeta)
 
 
+def _is_near(u: Array, reach: float) -> BoolArray:
+    """Which pre-activations are within reach of their kink."""
+    is_moving = np.sqrt(np.mean(u * u, axis=0)) > _MOVING * reach
+    return (np.abs(u) <= reach) & is_moving
+
+
 def _kinks(problem: ElmanProblem, states: _States, of_u: float, reach: float) -> _Kinks:
     zeta = _adjoint(problem, states, states.u, states.slopes, of_u).zeta
-    index = np.flatnonzero((np.abs(states.u) <= reach) & (zeta < 0.0))
+    index = np.flatnonzero(_is_near(states.u, reach) & (zeta < 0.0))
     rows = np.zeros((len(index), len(states.W) * states.P.shape[1]))
     compiled.sensitivities_of(rows, index, states.W, states.slopes, states.P, problem.is_start)
     return _Kinks(index, states.slopes.flat[index], -zeta.flat[index][:, None] * rows)
@@ -204,7 +212,7 @@ def _kinks(problem: ElmanProblem, states: _States, of_u: float, reach: float) ->
 def _near_kinks(problem: ElmanProblem, hidden_layer: Array, reach: float) -> Sums:
     """||C1||^2 and ||C2||^2 were all within reach at their kinks; ||u||^2 and ||h||^2."""
     u, h = problem.rollout_of(hidden_layer)
-    near = np.abs(u) <= reach
+    near = _is_near(u, reach)
     return tuple(float(np.vdot(array, array)) for array in (u[near], h[near], u, h))
 
 

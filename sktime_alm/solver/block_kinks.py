@@ -14,17 +14,16 @@ solves them without a block being asked for more. The gradient at the slopes is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
-from sktime_alm.solver.curvature import regressors
+from sktime_alm.solver.curvature import adjoint_at, regressors
 from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.network import ElmanParameters
-from sktime_alm.solver.optimality import Certificate, Feasibility, in_units
+from sktime_alm.solver.optimality import Certificate, Feasibility, in_units, with_violations
 from sktime_alm.solver.reformulation import ElmanProblem
 from sktime_alm.solver.rim import Rim
 from sktime_alm.solver.spread import SpreadProblem, Sums
@@ -59,39 +58,33 @@ def _with_slopes(
 ) -> Iterator[Certificate]:
     """Certificates at slopes that leave less and less, as long as that may lead to a KKT point."""
     B, readout = parameters.hidden_layer, parameters.readout
-    sums = problem.derivatives(B, readout)
-    of_u = problem.regularization.l2_preactivation
-    at = B, readout, problem.n_observed, of_u, _reach(problem, parameters, tolerance)
+    size, l2 = problem.derivatives(B, readout).size, problem.regularization.l2_preactivation
+    at = B, readout, problem.n_observed, l2, _reach(problem, B, size, tolerance)
     measure = _measure(problem, parameters, tolerance)
-    gradient = measure @ (problem.slope_of_penalty(B) + sums.hidden_layer).ravel()
+    gradient = measure @ problem.gradient(B, readout).ravel()
     for rule in _rules(problem, measure, gradient, at):
-        slope, C1, C2, squares, n_kinks = problem.total(_gradient_at_slopes, *at, *rule)
-        violations = Feasibility(float(np.sqrt(C1)), float(np.sqrt(C2)))
-        found = replace(
+        slope, *squares, n_kinks = problem.total(_gradient_at_slopes, *at, *rule)
+        C1, C2, of_h = (float(root) for root in np.sqrt(squares))
+        found = with_violations(
             problem.certificate(parameters, tolerance, slope),
-            feasibility=violations.norm,
-            relative_feasibility=_relative(C1, C2, sums.size, squares),
-            feasibility_blocks=violations,
-            n_kinks=n_kinks,
+            Feasibility(C1, C2),
+            float(np.sqrt(size)),
+            of_h,
+            n_kinks,
         )
         yield found
         if found.is_kkt or found.residual > _CLOSE * tolerance:
             return
 
 
-def _reach(problem: SpreadProblem, parameters: ElmanParameters, tolerance: float) -> float:
+def _reach(problem: SpreadProblem, hidden_layer: Array, size: float, tolerance: float) -> float:
     """How near to 0 a pre-activation is taken to be at its kink: as near as feasibility asks."""
-    B, count = parameters.hidden_layer, problem.n_samples * parameters.hidden_size
-    size = problem.derivatives(B, parameters.readout).size
-    reach = _FIRST_REACH * float(np.sqrt(size / count))
-    relative = _relative(*problem.total(_near_kinks, B, reach))
+    reach = _FIRST_REACH * float(np.sqrt(size / (problem.n_samples * len(hidden_layer))))
+    squares = problem.total(_near_kinks, hidden_layer, reach)
+    C1, C2, of_u, of_h = (float(root) for root in np.sqrt(squares))
+    relative = Feasibility(C1, C2).relative_to(of_u, of_h)
     # of u spread evenly about 0 the squares of those within a reach add up to its third power
     return reach * (_SHARE * tolerance / relative) ** (2.0 / 3.0) if relative else reach
-
-
-def _relative(C1: float, C2: float, of_u: float, of_h: float) -> float:
-    """The relative feasibility of a certificate, from sums of squares."""
-    return float(max(np.sqrt(C1 / max(1.0, of_u)), np.sqrt(C2 / max(1.0, of_h))))
 
 
 def _rules(
@@ -140,13 +133,9 @@ def _solved(
 
 def _measure(problem: SpreadProblem, parameters: ElmanParameters, tolerance: float) -> Array:
     """What takes a gradient, flat, to the units of the certificate less what the rim balances."""
-    shape, r = parameters.hidden_layer.shape, parameters.hidden_size
-    gradients = np.eye(parameters.hidden_layer.size).reshape(-1, *shape)
+    gradients = np.eye(parameters.hidden_layer.size).reshape(-1, *parameters.hidden_layer.shape)
     rim = Rim.of(parameters.W, problem.contraction.bound, tolerance)
-    if rim.k:
-        multipliers = [rim.multiplier(gradient) for gradient in gradients[:, :, :r]]
-        U, V = rim.U[:, : rim.k], rim.V[:, : rim.k]
-        gradients[:, :, :r] += U @ np.array(multipliers) @ V.T
+    gradients = rim.unbalanced(gradients)
     measure: Array = in_units(problem, gradients).reshape(len(gradients), -1).T
     return measure
 
@@ -168,7 +157,7 @@ class _Kinks(NamedTuple):
 
 
 class _States(NamedTuple):
-    """A sequence at some weights; ``pull`` is the gradient in h by the losses alone."""
+    """A sequence at some weights; ``pull`` is minus the gradient of the losses in h."""
 
     u: Array
     h: Array
@@ -178,35 +167,10 @@ class _States(NamedTuple):
     slopes: Array
 
 
-def _states(problem: ElmanProblem, hidden_layer: Array, readout: Array, n_observed: int) -> _States:
-    r = len(hidden_layer)
-    u, h = problem.rollout_of(hidden_layer)
-    pull = np.dot((2.0 / n_observed) * problem.errors(readout, h), readout[:, :r])
-    W = np.ascontiguousarray(hidden_layer[:, :r])
-    return _States(u, h, W, regressors(problem, h), pull, problem.sigma.derivative(u))
-
-
-def _adjoint(
-    problem: ElmanProblem, states: _States, u: Array, slopes: Array, of_u: float
-) -> Multipliers:
-    """Those of the adjoint recursion at given slopes."""
-    zeta, xi = states.pull.copy(), np.empty_like(u)
-    compiled.adjoint(zeta, xi, u, states.W, slopes, problem.is_end, of_u)
-    return Multipliers(xi, zeta)
-
-
 def _is_near(u: Array, reach: float) -> BoolArray:
     """Which pre-activations are within reach of their kink."""
     is_moving = np.sqrt(np.mean(u * u, axis=0)) > _MOVING * reach
     return (np.abs(u) <= reach) & is_moving
-
-
-def _kinks(problem: ElmanProblem, states: _States, of_u: float, reach: float) -> _Kinks:
-    zeta = _adjoint(problem, states, states.u, states.slopes, of_u).zeta
-    index = np.flatnonzero(_is_near(states.u, reach) & (zeta < 0.0))
-    rows = np.zeros((len(index), len(states.W) * states.P.shape[1]))
-    compiled.sensitivities_of(rows, index, states.W, states.slopes, states.P, problem.is_start)
-    return _Kinks(index, states.slopes.flat[index], -zeta.flat[index][:, None] * rows)
 
 
 def _near_kinks(problem: ElmanProblem, hidden_layer: Array, reach: float) -> Sums:
@@ -216,23 +180,39 @@ def _near_kinks(problem: ElmanProblem, hidden_layer: Array, reach: float) -> Sum
     return tuple(float(np.vdot(array, array)) for array in (u[near], h[near], u, h))
 
 
-def _change_of_gradient(
+def _chosen(
     problem: ElmanProblem,
     hidden_layer: Array,
     readout: Array,
     n_observed: int,
-    of_u: float,
+    l2: float,
     reach: float,
     strength: float,
     v: Array,
-) -> Sums:
+) -> tuple[_States, _Kinks, Array]:
+    """The rollout, its kinks, and their slopes by the rule."""
+    r, least = len(hidden_layer), float(problem.sigma.kernel[1])
+    u, h = problem.rollout_of(hidden_layer)
+    W, P, slopes = hidden_layer[:, :r].copy(), regressors(problem, h), problem.sigma.derivative(u)
+    pull = np.dot((2.0 / n_observed) * problem.errors(readout, h), readout[:, :r])
+    zeta = adjoint_at(problem, W, u, slopes, pull.copy(), l2).zeta
+    units = np.flatnonzero(_is_near(u, reach) & (zeta < 0.0))
+    rows = np.zeros((len(units), hidden_layer.size))
+    compiled.sensitivities_of(rows, units, W, slopes, P, problem.is_start)
+    kinks = _Kinks(units, slopes.flat[units], -zeta.flat[units][:, None] * rows)
+    return _States(u, h, W, P, pull, slopes), kinks, kinks.slopes(least, strength, v)
+
+
+def _change_of_gradient(problem: ElmanProblem, *at_and_rule: Any) -> Sums:
     """sum_k (a_k - a0_k) c_k, and the sum of c_k c_k' over the slopes within their range."""
-    least = float(problem.sigma.kernel[1])
-    states = _states(problem, hidden_layer, readout, n_observed)
-    kinks = _kinks(problem, states, of_u, reach)
-    slopes = kinks.slopes(least, strength, v)
-    free = kinks.rows[(slopes > least) & (slopes < 1.0)]
+    _, kinks, slopes = _chosen(problem, *at_and_rule)
+    free = kinks.rows[_is_split(problem, slopes)]
     return (slopes - kinks.sides) @ kinks.rows, free.T @ free
+
+
+def _is_split(problem: ElmanProblem, slopes: Array) -> BoolArray:
+    """Which slopes are neither of the two sides."""
+    return (slopes > problem.sigma.kernel[1]) & (slopes < 1.0)
 
 
 def _gradient_at_slopes(problem: ElmanProblem, *at_and_rule: Any) -> Sums:
@@ -244,27 +224,17 @@ def _gradient_at_slopes(problem: ElmanProblem, *at_and_rule: Any) -> Sums:
 
 
 def at_slopes(
-    problem: ElmanProblem,
-    hidden_layer: Array,
-    readout: Array,
-    n_observed: int,
-    of_u: float,
-    reach: float,
-    strength: float,
-    v: Array,
+    problem: ElmanProblem, *at_and_rule: Any
 ) -> tuple[_States, _Kinks, Array, Multipliers]:
     """The rollout, its kinks, u with these at 0, and the multipliers at the slopes of the rule."""
-    least = float(problem.sigma.kernel[1])
-    states = _states(problem, hidden_layer, readout, n_observed)
-    kinks = _kinks(problem, states, of_u, reach)
-    units, slopes, u = kinks.units, states.slopes.copy(), states.u.copy()
-    u.flat[units], chosen = 0.0, kinks.slopes(least, strength, v)
+    states, kinks, chosen = _chosen(problem, *at_and_rule)
+    l2, units, slopes, u = at_and_rule[3], kinks.units, states.slopes.copy(), states.u.copy()
+    u.flat[units] = 0.0
     while True:
         slopes.flat[units] = chosen
-        multipliers = _adjoint(problem, states, u, slopes, of_u)
+        multipliers = adjoint_at(problem, states.W, u, slopes, states.pull.copy(), l2)
         # where the slopes of later rows have turned the sign that of a side is the only choice
-        is_split = (chosen > least) & (chosen < 1.0)
-        is_turned = (multipliers.zeta.flat[units] >= 0.0) & is_split
+        is_turned = (multipliers.zeta.flat[units] >= 0.0) & _is_split(problem, chosen)
         if not is_turned.any():
             return states, kinks, u, multipliers
         chosen = np.where(is_turned, kinks.sides, chosen)

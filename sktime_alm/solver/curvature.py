@@ -22,6 +22,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
+from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reduced import metric
 from sktime_alm.solver.reformulation import ElmanProblem, TrainingProblem, Trial
@@ -93,10 +94,23 @@ def states_on(problem: ElmanProblem, trial: Trial, piece: Piece) -> States:
     if piece.held.any():
         u, h = rollout_on(problem, hidden_layer, piece)
         errors = problem.errors(readout, h)
-    zeta = np.dot((2.0 / problem.n_observed) * errors, readout[:, : len(W)])
-    xi, l2 = np.empty_like(u), problem.regularization.l2_preactivation
-    compiled.adjoint(zeta, xi, u, W, piece.slopes, problem.is_end, l2)
+    pull = np.dot((2.0 / problem.n_observed) * errors, readout[:, : len(W)])
+    l2 = problem.regularization.l2_preactivation
+    xi, zeta = adjoint_at(problem, W, u, piece.slopes, pull, l2)
     return States(u, h, errors, zeta, xi)
+
+
+def adjoint_at(
+    problem: ElmanProblem, W: Array, u: Array, slopes: Array, pull: Array, l2: float
+) -> Multipliers:
+    """The multipliers at given slopes, of shape (T, r).
+
+    ``pull`` is minus the gradient of the losses in h, and is overwritten by zeta; ``l2`` is the
+    penalty of ||u||^2.
+    """
+    xi = np.empty_like(u)
+    compiled.adjoint(pull, xi, u, np.ascontiguousarray(W), slopes, problem.is_end, l2)
+    return Multipliers(xi, pull)
 
 
 def rollout_on(problem: ElmanProblem, hidden_layer: Array, piece: Piece) -> tuple[Array, Array]:

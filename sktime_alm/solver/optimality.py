@@ -47,6 +47,10 @@ class Feasibility(NamedTuple):
         """The larger violation, as in (3.8)."""
         return max(self)
 
+    def relative_to(self, of_u: float, of_h: float) -> float:
+        """The larger one relative to ||u|| and ||h||."""
+        return max(self.preactivation / max(1.0, of_u), self.hidden / max(1.0, of_h))
+
 
 class Recurrence(NamedTuple):
     """The bound on ||W||: what is left of its own conditions.
@@ -196,15 +200,20 @@ def certify(
         norm_in_units(problem, of_R.parameters, _norm(of_R.h), _norm(np.asarray(of_R.u_smooth))),
         tolerance,
     )
+    n_kinks = _count_kinks(problem, point.u)
+    return with_violations(found, violations, _norm(point.u), _norm(point.h), n_kinks)
+
+
+def with_violations(
+    certificate: Certificate, violations: Feasibility, of_u: float, of_h: float, n_kinks: int
+) -> Certificate:
+    """That of a point which violates the constraints, given ||u|| and ||h||."""
     return replace(
-        found,
+        certificate,
         feasibility=violations.norm,
-        relative_feasibility=max(
-            violations.preactivation / max(1.0, _norm(point.u)),
-            violations.hidden / max(1.0, _norm(point.h)),
-        ),
+        relative_feasibility=violations.relative_to(of_u, of_h),
         feasibility_blocks=violations,
-        n_kinks=_count_kinks(problem, point.u),
+        n_kinks=n_kinks,
     )
 
 

@@ -121,7 +121,7 @@ def _evaluate_states(
 def gradient_of(problem: ElmanProblem | SpreadProblem, trial: Trial) -> Array:
     """The gradient of R in B, through the adjoint multipliers; not finite if it overflows."""
     if isinstance(problem, SpreadProblem):
-        return problem.gradient(trial)
+        return problem.gradient(trial.hidden_layer, trial.readout)
     reg, r = problem.regularization, len(trial.hidden_layer)
     xi, zeta = np.empty_like(trial.u), np.empty_like(trial.u)
     return kernels.differentiate(

@@ -41,6 +41,17 @@ class Rim(NamedTuple):
         M = -self.U[:, : self.k].T @ gradient @ self.V[:, : self.k]
         return 0.5 * (M + M.T)
 
+    def unbalanced(self, gradients: Array) -> Array:
+        """Gradients in [W V b], (n, r, r + n + 1), less what multipliers of the bound balance."""
+        if not self.k:
+            return gradients
+        r, U, V = len(self.U), self.U[:, : self.k], self.V[:, : self.k]
+        M = np.einsum("ia,nij,jb->nab", U, gradients[:, :, :r], V)
+        M = 0.5 * (M + M.transpose(0, 2, 1))
+        gradients = gradients.copy()
+        gradients[:, :, :r] -= np.einsum("ia,nab,jb->nij", U, M, V)
+        return gradients
+
     def released(self, M: Array) -> tuple[Rim, Array]:
         """Without the directions in which a multiplier is not positive; the others' multipliers.
 

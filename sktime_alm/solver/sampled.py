@@ -153,7 +153,7 @@ def hessian_at(problem: SpreadProblem, iterate: Iterate) -> Array | None:
     if not all(np.isfinite(term).all() for term in sums):
         return None
     plain = sums.hessian(problem, np.eye(trial.hidden_layer.shape[1]))
-    return problem.contraction.hessian(iterate.frame, problem.gradient(trial), plain)
+    return problem.contraction.hessian(iterate.frame, problem.gradient(*layers), plain)
 
 
 def _second_order(

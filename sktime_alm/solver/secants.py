@@ -135,7 +135,7 @@ Memory = LimitedMemory | FullMemory
 
 def _is_convex(step: Array, change: Array) -> bool:
     square = float(np.vdot(change, change))
-    norms = math.sqrt(float(np.vdot(step, step)) * square)
+    norms = math.sqrt(float(np.vdot(step, step))) * math.sqrt(square)
     return square > _SMALLEST_SQUARE and float(np.vdot(step, change)) > _SMALLEST_CURVATURE * norms
 
 

@@ -85,7 +85,8 @@ def sensitivities_of(
 ) -> None:
     """Add to each row of zeros du/dB of a unit, ``index`` into u, flat, by the way back from it.
 
-    With lambda = W' diag(a) lambda from its own row of time on, it is the sum of lambda p'.
+    It is the sum of lambda_t p_t' from its row of time back, where lambda_{t-1} is
+    diag(a_{t-1}) W' lambda_t.
     """
     r, q = len(W), P.shape[1]
     for k in range(len(index)):

@@ -232,13 +232,12 @@ class SpreadProblem(TrainingProblem):
             self._kept[key] = Derivatives(*sums)
         return self._kept[key]
 
-    def gradient(self, trial: Trial) -> Array:
+    def gradient(self, hidden_layer: Array, readout: Array) -> Array:
         """The gradient of R in B."""
-        sums = self.derivatives(trial.hidden_layer, trial.readout)
-        return self.slope_of_penalty(trial.hidden_layer) + sums.hidden_layer
+        sums = self.derivatives(hidden_layer, readout)
+        return self._slope_of_penalty(hidden_layer) + sums.hidden_layer
 
-    def slope_of_penalty(self, hidden_layer: Array) -> Array:
-        """The gradient of the penalties in B."""
+    def _slope_of_penalty(self, hidden_layer: Array) -> Array:
         l2 = self.regularization.of_hidden_layer(self.n_inputs, len(hidden_layer))
         slope: Array = 2.0 * l2 * hidden_layer
         return slope
@@ -280,7 +279,7 @@ class SpreadProblem(TrainingProblem):
         of_readout = 2.0 * reg.of_readout(r, self.n_skip) * readout - 2.0 / N * sums.readout
         of_h = 2.0 / N * float(np.sqrt(np.sum((parameters.A.T @ sums.errors) * parameters.A.T)))
         of_u = 2.0 * reg.l2_preactivation * float(np.sqrt(sums.size))
-        at_rest = self.slope_of_penalty(B)
+        at_rest = self._slope_of_penalty(B)
         return certificate_of(
             self,
             parameters,

@@ -13,7 +13,14 @@ import numpy as np
 
 from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray
-from sktime_alm.solver.curvature import Piece, States, regressors, rollout_on, sensitivities_at
+from sktime_alm.solver.curvature import (
+    Piece,
+    States,
+    adjoint_at,
+    regressors,
+    rollout_on,
+    sensitivities_at,
+)
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import Certificate, certify, in_units
@@ -171,10 +178,9 @@ class _Search:
 
     def _states(self) -> States:
         problem, (parameters, h, u) = self.problem, self.point
-        zeta = (2.0 / problem.n_observed) * self.errors @ parameters.A
-        xi, l2 = np.empty_like(u), problem.regularization.l2_preactivation
-        W = np.ascontiguousarray(parameters.W)
-        compiled.adjoint(zeta, xi, u, W, self.slopes, problem.is_end, l2)
+        pull = (2.0 / problem.n_observed) * self.errors @ parameters.A
+        l2 = problem.regularization.l2_preactivation
+        xi, zeta = adjoint_at(problem, parameters.W, u, self.slopes, pull, l2)
         return States(u, h, self.errors, zeta, xi)
 
     def _gradient(self) -> Array:
@@ -184,22 +190,8 @@ class _Search:
 
     def _measured(self, gradients: Array) -> Array:
         """Gradients in the units of the data, flat, without what the rim can balance."""
-        r = len(self.parameters.W)
-        if self.rim.k:
-            M = np.einsum("ia,nij,jb->nab", self.U, gradients[:, :, :r], self.V)
-            M = 0.5 * (M + M.transpose(0, 2, 1))
-            gradients = gradients.copy()
-            gradients[:, :, :r] -= np.einsum("ia,nab,jb->nij", self.U, M, self.V)
-        scaled = in_units(self.problem, gradients)
+        scaled = in_units(self.problem, self.rim.unbalanced(gradients))
         return scaled.reshape(len(gradients), -1)
-
-    @property
-    def U(self) -> Array:
-        return self.rim.U[:, : self.rim.k]
-
-    @property
-    def V(self) -> Array:
-        return self.rim.V[:, : self.rim.k]
 
     def _size(self) -> float:
         return float(np.linalg.norm(self._measured(self._gradient()[None])))

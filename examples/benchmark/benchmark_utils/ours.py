@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
-from typing import Any
 from unittest.mock import patch
 
 from benchmark_utils.recording import UNLIMITED, Record
@@ -19,12 +18,11 @@ from sktime_alm.solver import (
     solve,
 )
 
-_ON_AND_ON: dict[str, Any] = {"max_iter": UNLIMITED}
 # with default settings; told to look on for better points until time is up; the descent alone
 MODES = {
     "default": SafeguardedSettings(),
-    "look-on": SafeguardedSettings(n_relaxations=UNLIMITED, **_ON_AND_ON),
-    "descent-alone": SafeguardedSettings(active_set=False, n_relaxations=0, **_ON_AND_ON),
+    "look-on": SafeguardedSettings(max_iter=UNLIMITED, n_relaxations=UNLIMITED),
+    "descent-alone": SafeguardedSettings(max_iter=UNLIMITED, active_set=False, n_relaxations=0),
 }
 
 
@@ -53,7 +51,7 @@ def paper(problem: ElmanProblem, initial: ElmanParameters, record: Record) -> No
     given = {item.name: getattr(problem, item.name) for item in fields(problem) if item.init}
     watched = _Watched(**given)
     object.__setattr__(watched, "record", record)
-    solve(watched, initial, ALMSettings(**_ON_AND_ON, patience=None))
+    solve(watched, initial, ALMSettings(max_iter=UNLIMITED, patience=None))
 
 
 # who asks for gradients; found here, since looking through all modules takes milliseconds

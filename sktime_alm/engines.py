@@ -120,9 +120,18 @@ class _ThreadBlocks:
     def __init__(self, blocks: Sequence[Block]) -> None:
         self._blocks, self._pool = blocks, ThreadPoolExecutor(len(blocks))
 
-    def map(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    def map(
+        self, function: Callable[..., Any], *arguments: Any, kept: Sequence[Any] = ()
+    ) -> list[Any]:
         """Of every block, in their order."""
-        return list(self._pool.map(lambda block: function(block, *arguments), self._blocks))
+        tasks = (
+            self._pool.submit(function, *of_block, *arguments)
+            for of_block in zip(self._blocks, *kept, strict=True)
+        )
+        return [task.result() for task in list(tasks)]
+
+    # what stays with the blocks is in this process
+    keep = map
 
     def close(self) -> None:
         """End the threads."""
@@ -183,14 +192,33 @@ class _DaskBlocks:
     def __init__(self, client: Any, blocks: Sequence[Any]) -> None:
         self._client, self._blocks = client, list(blocks)
 
-    def map(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    def map(
+        self, function: Callable[..., Any], *arguments: Any, kept: Sequence[Any] = ()
+    ) -> list[Any]:
         """One task a block."""
+        with self._reaching():
+            return list(self._client.gather(self._tasks(function, arguments, kept)))
+
+    def keep(
+        self, function: Callable[..., Any], *arguments: Any, kept: Sequence[Any] = ()
+    ) -> list[Any]:
+        """The same, as futures; where one fails is seen when it is asked for."""
+        with self._reaching():
+            return self._tasks(function, arguments, kept)
+
+    def _tasks(
+        self, function: Callable[..., Any], arguments: Sequence[Any], kept: Sequence[Any]
+    ) -> list[Any]:
+        return [
+            self._client.submit(function, *of_block, *arguments, pure=False, retries=_RETRIES)
+            for of_block in zip(self._blocks, *kept, strict=True)
+        ]
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Tell workers that are gone from a function that fails."""
         try:
-            tasks = [
-                self._client.submit(function, block, *arguments, pure=False, retries=_RETRIES)
-                for block in self._blocks
-            ]
-            return list(self._client.gather(tasks))
+            yield
         except Exception as error:
             from distributed import KilledWorker
             from distributed.client import CancelledError

@@ -12,7 +12,6 @@ from sktime_alm.estimator import Estimator, Pretrained
 from sktime_alm.inputs import Rows, Series
 from sktime_alm.progress import Progress
 from sktime_alm.solver import ElmanParameters, Status, solve
-from sktime_alm.solver.settings import SafeguardedSettings
 from sktime_alm.solver.spread import Block, Blocks, SpreadProblem
 from sktime_alm.trainer import Trained
 
@@ -38,17 +37,7 @@ def fit_blocks(
     progress : Progress
     previous : Pretrained, optional
         Train on from its networks, with its penalties.
-
-    Raises
-    ------
-    TypeError
-        If the method is the paper's, whose states are as many as the rows.
     """
-    if not isinstance(estimator.settings, SafeguardedSettings):
-        raise TypeError(
-            "solver_options must be of the default method for a panel in parts, found "
-            f"{type(estimator.settings).__name__}"
-        )
     found, results = estimator.fit_panel(sample, progress, previous), []
     estimator = estimator.within_bound(found.penalties.max_recurrence)
     rows = Rows.stacked([estimator.rows(series) for series in sample])

@@ -208,6 +208,26 @@ def test_a_worker_that_is_killed_changes_nothing(processes):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:training ended above")
+def test_states_lost_with_a_worker_are_worked_out_again(processes):
+    y, X = make_panel()
+    arguments = {"solver_options": ALMSettings(max_iter=5), "skip_alpha": np.inf}
+    expected = pretrained(y, X, "threading", {"n_jobs": 2}, **arguments)
+    seen: list[int] = []
+
+    def kill_one(record):
+        seen.append(record.iteration)
+        # the sample has been trained on before
+        if seen.count(3) == 2 and record.iteration == 3:
+            pids = processes.run(os.getpid)
+            os.kill(next(iter(pids.values())), signal.SIGKILL)
+
+    found = pretrained(y, X, "dask", callback=kill_one, **arguments)
+    assert seen == [1, 2, 3, 4, 5] * 2
+    np.testing.assert_array_equal(weights(found), weights(expected))
+
+
+@pytest.mark.slow
 def test_a_scheduler_that_is_gone_leaves_the_best_network_so_far():
     y, X = make_panel()
     cluster = local_cluster(1, processes=True)
@@ -312,9 +332,14 @@ def test_the_frame_of_sktime_is_taken(client):
     )
 
 
-def test_the_method_of_the_paper_is_for_panels_no_larger_than_the_sample():
-    with pytest.raises(TypeError, match="solver_options must be of the default method"):
-        pretrained(*make_panel(), "threading", solver_options=ALMSettings())
+@pytest.mark.filterwarnings("ignore:training ended above")
+def test_the_method_of_the_paper_goes_through_blocks(client):
+    y, X = make_panel()
+    arguments = {"solver_options": ALMSettings(max_iter=5), "skip_alpha": np.inf}
+    threads = pretrained(y, X, "threading", {"n_jobs": 2}, **arguments)
+    workers = pretrained(y, X, "dask", **arguments)
+    np.testing.assert_array_equal(weights(workers), weights(threads))
+    assert result_of(threads).last.penalty > 0.0
 
 
 def test_a_regression_is_that_of_all_rows():

@@ -37,8 +37,11 @@ class LocalBlocks:
     def __init__(self, blocks):
         self._blocks = blocks
 
-    def map(self, function, *arguments):
-        return [function(block, *arguments) for block in self._blocks]
+    def map(self, function, *arguments, kept=()):
+        blocks = zip(self._blocks, *kept, strict=True)
+        return [function(*of_block, *arguments) for of_block in blocks]
+
+    keep = map
 
     def close(self):
         pass
@@ -253,9 +256,9 @@ def test_one_evaluation_is_two_passes():
     blocks, passes = spread(make_problem()), []
     plain = blocks.blocks.map
 
-    def counted(*arguments):
+    def counted(*arguments, **kept):
         passes.append(1)
-        return plain(*arguments)
+        return plain(*arguments, **kept)
 
     blocks.blocks.map = counted
     trial = evaluate(blocks, random_layer())
@@ -279,11 +282,11 @@ def test_blocks_that_are_lost_leave_the_best_network_so_far():
     blocks = spread(problem)
     plain, passes = blocks.blocks.map, []
 
-    def failing(*arguments):
+    def failing(*arguments, **kept):
         passes.append(1)
         if len(passes) > 12:
             raise Lost("gone")
-        return plain(*arguments)
+        return plain(*arguments, **kept)
 
     blocks.blocks.map = failing
     start = linear_like(problem)
@@ -293,7 +296,34 @@ def test_blocks_that_are_lost_leave_the_best_network_so_far():
     np.testing.assert_allclose(problem.objective(result.parameters), result.objective)
 
 
-def test_the_method_of_the_paper_is_not_for_blocks():
-    problem = make_problem(missing=False)
-    with pytest.raises(TypeError, match="settings must be SafeguardedSettings for rows in blocks"):
-        solve(spread(problem), linear_like(problem), ALMSettings())
+@pytest.mark.parametrize("inner_stop", ["stationarity", "step"])
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+def test_the_method_of_the_paper_takes_the_same_iterates_over_blocks(activation, inner_stop):
+    problem = make_problem(activation, max_recurrence=np.inf)
+    parameters = ElmanParameters.from_layers(random_layer(), np.zeros((1, R + 3)))
+    settings = ALMSettings(max_iter=15, inner_stop=inner_stop)
+    expected = solve(problem, parameters, settings)
+    found = solve(spread(problem), parameters, settings)
+    for here, there in zip(expected.history, found.history, strict=True):
+        assert here.n_sweeps == there.n_sweeps
+        for name in ("lagrangian", "objective", "kkt_residual", "hidden_violation", "penalty"):
+            np.testing.assert_allclose(getattr(there, name), getattr(here, name), rtol=1e-8)
+    for array, other in zip(expected.parameters.arrays(), found.parameters.arrays(), strict=True):
+        np.testing.assert_allclose(other, array, rtol=1e-8, atol=1e-10)
+    # states of all rows were with the blocks
+    assert found.last.h.size == 0
+
+
+def test_states_with_blocks_are_arrays_of_all_rows():
+    problem = make_problem()
+    parameters = ElmanParameters.from_layers(random_layer(), np.ones((1, R + 3)))
+    there, here = spread(problem).feasible_point(parameters), problem.feasible_point(parameters)
+    assert there.h.shape == here.h.shape and there.is_finite()
+    np.testing.assert_allclose(there.u.sum(), here.u.sum(), rtol=1e-12)
+    assert (
+        not spread(problem)
+        .feasible_point(
+            ElmanParameters.from_layers(np.full_like(random_layer(), np.nan), np.ones((1, R + 3)))
+        )
+        .is_finite()
+    )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-import numpy as np
-
 from sktime_alm.solver.bcd import SweepRule, descend, stationary_to, step_within
-from sktime_alm.solver.lagrangian import Multipliers, augmented_lagrangian, update_multipliers
+from sktime_alm.solver.lagrangian import (
+    Multipliers,
+    augmented_lagrangian,
+    norms,
+    update_multipliers,
+)
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import feasibility
-from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.reformulation import TrainingProblem
 from sktime_alm.solver.result import Status, Step
 from sktime_alm.solver.settings import ALMSettings
 
 
 def steps(
-    problem: ElmanProblem, initial: ElmanParameters, settings: ALMSettings
+    problem: TrainingProblem, initial: ElmanParameters, settings: ALMSettings
 ) -> Generator[Step, None, Status]:
     """The outer iterations k = 1, 2, ... of Algorithm 3.1, without end.
 
@@ -27,7 +30,7 @@ def steps(
     """
     start = point = problem.feasible_point(initial)
     level = _safeguard_level(settings, problem.objective_at(start))
-    multipliers = Multipliers.zeros(*start.h.shape)
+    multipliers = Multipliers.at(problem, start)
     gamma, mu = float(settings.initial_penalty), float(settings.proximal_weight)
     eps, violation = settings.inner_tolerance, 0.0
     while True:
@@ -50,8 +53,8 @@ def steps(
         previous, violation = violation, feasibility(problem, point).norm
         if not violation <= settings.feasibility_decrease * previous:
             power = 1.0 + settings.penalty_exponent
-            norms = (float(np.linalg.norm(array)) for array in multipliers)
-            gamma = max(settings.penalty_update_factor * gamma, *(norm**power for norm in norms))
+            sizes = [norm**power for norm in norms(problem, multipliers)]
+            gamma = max(settings.penalty_update_factor * gamma, *sizes)
         yield Step(point, multipliers, gamma, after, n_sweeps)
 
 
@@ -68,7 +71,7 @@ def _safeguard_level(settings: ALMSettings, initial_objective: float) -> float:
 
 
 def _sweep_rule(
-    problem: ElmanProblem,
+    problem: TrainingProblem,
     multipliers: Multipliers,
     gamma: float,
     eps: float,

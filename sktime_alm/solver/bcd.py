@@ -19,11 +19,11 @@ from sktime_alm.solver.execution import check_interrupt, time_is_up
 from sktime_alm.solver.lagrangian import Multipliers, lipschitz_constants
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import stationarity
-from sktime_alm.solver.reformulation import ElmanProblem, Point, TrainingProblem
+from sktime_alm.solver.reformulation import ElmanProblem, Point, Sums, TrainingProblem
 
 
 def update_parameters(
-    problem: ElmanProblem, h: Array, u: Array, multipliers: Multipliers, gamma: float
+    problem: TrainingProblem, h: Array, u: Array, multipliers: Multipliers, gamma: float
 ) -> ElmanParameters:
     """(3.14): the weights that minimise L at given hidden states and pre-activations.
 
@@ -34,13 +34,19 @@ def update_parameters(
 
     Without a linear skip q_t is [h_t; 1]. Of Q and Y only the rows with targets count.
     """
+    gram, rhs, *of_readout = problem.total(_systems, gamma, states=(h, u, multipliers.xi))
+    penalty = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, rhs.shape[1])
+    hidden_layer = _solve_ridge(gamma * gram, penalty, rhs).T
+    return ElmanParameters.from_layers(hidden_layer, readout_of(problem, *of_readout))
+
+
+def _systems(problem: ElmanProblem, h: Array, u: Array, xi: Array, gamma: float) -> Sums:
+    """The sums over rows of both systems."""
     gram = h.T @ h
     rows = gamma * u
-    rows += multipliers.xi
+    rows += xi
     rhs = problem.regressor_product(h, rows)
-    penalty = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, h.shape[1])
-    hidden_layer = _solve_ridge(gamma * hidden_layer_gram(problem, h, gram), penalty, rhs).T
-    return ElmanParameters.from_layers(hidden_layer, closed_readout(problem, h, gram))
+    return hidden_layer_gram(problem, h, gram), rhs, *readout_sums(problem, h, gram)
 
 
 def hidden_layer_gram(problem: ElmanProblem, h: Array, gram: Array) -> Array:
@@ -54,32 +60,32 @@ def hidden_layer_gram(problem: ElmanProblem, h: Array, gram: Array) -> Array:
     return product
 
 
-def closed_readout(problem: ElmanProblem, h: Array, gram: Array | None = None) -> Array:
+def closed_readout(problem: ElmanProblem, h: Array) -> Array:
     """[A D c] of (3.14), of shape (m, r + n + 1), or [A c] without a linear skip.
 
     That of the squared loss, with which other losses begin.
+    """
+    return readout_of(problem, *readout_sums(problem, h))
 
-    ``gram``, h'h, can be passed by a caller that has it.
+
+def readout_sums(
+    problem: ElmanProblem, h: Array, gram: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """h'h, h's and h'Y over the rows with targets, s = [x; 1] or [1].
+
+    ``gram``, h'h of all rows, can be passed by a caller that has it.
     """
     observed = problem.observed(h)
     if gram is None or len(problem.missing):
         gram = observed.T @ observed
-    cross, product = observed.T @ problem.skip, np.dot(observed.T, problem.targets)
-    return readout_of(problem, gram, cross, product, problem.skip_gram, problem.skip_product)
+    return gram, observed.T @ problem.skip, np.dot(observed.T, problem.targets)
 
 
-def readout_of(
-    problem: TrainingProblem,
-    gram: Array,
-    cross: Array,
-    product: Array,
-    skip_gram: Array,
-    skip_product: Array,
-) -> Array:
-    """[A D c] of (3.14) from its sums over rows: h'h, h's, h'Y, s's and s'Y, s = [x; 1] or [1]."""
+def readout_of(problem: TrainingProblem, gram: Array, cross: Array, product: Array) -> Array:
+    """[A D c] of (3.14) from its sums over rows."""
     weight, r = 2.0 / problem.n_observed, len(gram)
-    matrix = weight * np.block([[gram, cross], [cross.T, skip_gram]])
-    rhs = weight * np.vstack([product, skip_product])
+    matrix = weight * np.block([[gram, cross], [cross.T, problem.skip_gram]])
+    rhs = weight * np.vstack([product, problem.skip_product])
     return _solve_ridge(matrix, 2.0 * problem.regularization.of_readout(r, problem.n_skip), rhs).T
 
 
@@ -151,16 +157,30 @@ def update_preactivations(
 
 
 def sweep(
-    problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float, mu: float
+    problem: TrainingProblem, point: Point, multipliers: Multipliers, gamma: float, mu: float
 ) -> Point:
     """One pass over the three blocks: weights, hidden states, pre-activations."""
     check_interrupt()
-    u = point.u
-    parameters = update_parameters(problem, point.h, u, multipliers, gamma)
-    drive = problem.input_drive(parameters)
+    _, h, u = point
+    parameters = update_parameters(problem, h, u, multipliers, gamma)
+    states = problem.keep(_update_states, parameters, gamma, mu, states=(u, *multipliers))
+    return Point(parameters, *states)
+
+
+def _update_states(
+    problem: ElmanProblem,
+    u: Array,
+    xi: Array,
+    zeta: Array,
+    parameters: ElmanParameters,
+    gamma: float,
+    mu: float,
+) -> Sums:
+    """The blocks that each row of a sequence has a part of: hidden states, pre-activations."""
+    drive, multipliers = problem.input_drive(parameters), Multipliers(xi, zeta)
     h = update_hidden_states(problem, parameters, u, multipliers, gamma, drive)
     u = update_preactivations(problem, parameters, h, u, multipliers, gamma, mu, drive)
-    return Point(parameters, h, u)
+    return h, u
 
 
 def _solve_ridge(gram: Array, penalty: Array, rhs: Array) -> Array:
@@ -199,7 +219,7 @@ class SweepRule(Protocol):
 
 
 def stationary_to(
-    problem: ElmanProblem, multipliers: Multipliers, gamma: float, eps: float
+    problem: TrainingProblem, multipliers: Multipliers, gamma: float, eps: float
 ) -> SweepRule:
     """Condition (3.6), evaluated directly: dist(0, dL(s)) <= eps."""
 
@@ -210,7 +230,7 @@ def stationary_to(
 
 
 def step_within(
-    problem: ElmanProblem,
+    problem: TrainingProblem,
     multipliers: Multipliers,
     gamma: float,
     mu: float,
@@ -224,23 +244,24 @@ def step_within(
     threshold = eps / np.linalg.norm([*lipschitz_constants(problem, multipliers, gamma, level), mu])
 
     def rule(point: Point, previous: Point) -> bool:
-        return bool(distance(point, previous) <= threshold)
+        return bool(distance(problem, point, previous) <= threshold)
 
     return rule
 
 
-def distance(point: Point, other: Point) -> float:
+def distance(problem: TrainingProblem, point: Point, other: Point) -> float:
     """Euclidean distance of two points s over all their blocks."""
-    arrays = zip(
-        (*point.parameters.arrays(), point.h, point.u),
-        (*other.parameters.arrays(), other.h, other.u),
-        strict=True,
-    )
-    return float(np.linalg.norm([np.linalg.norm(a - b) for a, b in arrays]))
+    weights = zip(point.parameters.arrays(), other.parameters.arrays(), strict=True)
+    (of_states,) = problem.total(_square_of_step, states=(*point[1:], *other[1:]))
+    return float(np.linalg.norm([*(np.linalg.norm(a - b) for a, b in weights), np.sqrt(of_states)]))
+
+
+def _square_of_step(problem: ElmanProblem, h: Array, u: Array, h0: Array, u0: Array) -> Sums:
+    return (float(np.sum((h - h0) ** 2) + np.sum((u - u0) ** 2)),)
 
 
 def descend(
-    problem: ElmanProblem,
+    problem: TrainingProblem,
     point: Point,
     multipliers: Multipliers,
     gamma: float,

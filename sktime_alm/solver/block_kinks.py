@@ -23,10 +23,17 @@ from sktime_alm.solver._typing import Array, BoolArray, IntArray
 from sktime_alm.solver.curvature import adjoint_at, regressors
 from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.network import ElmanParameters
-from sktime_alm.solver.optimality import Certificate, Feasibility, in_units, with_violations
-from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.optimality import (
+    Certificate,
+    Feasibility,
+    Residuals,
+    certificate_of,
+    in_units,
+    residuals,
+)
+from sktime_alm.solver.reformulation import ElmanProblem, Point, Sums
 from sktime_alm.solver.rim import Rim
-from sktime_alm.solver.spread import SpreadProblem, Sums
+from sktime_alm.solver.spread import SpreadProblem
 
 # Slopes are looked for where the residual is within so many times the tolerance, which they lower
 # some twenty times; and on, with a larger s, where it is then within the second multiple.
@@ -58,20 +65,12 @@ def _with_slopes(
 ) -> Iterator[Certificate]:
     """Certificates at slopes that leave less and less, as long as that may lead to a KKT point."""
     B, readout = parameters.hidden_layer, parameters.readout
-    size, l2 = problem.derivatives(B, readout).size, problem.regularization.l2_preactivation
-    at = B, readout, problem.n_observed, l2, _reach(problem, B, size, tolerance)
+    at = B, readout, _reach(problem, B, problem.residuals(B, readout).u, tolerance)
     measure = _measure(problem, parameters, tolerance)
     gradient = measure @ problem.gradient(B, readout).ravel()
     for rule in _rules(problem, measure, gradient, at):
-        slope, *squares, n_kinks = problem.total(_gradient_at_slopes, *at, *rule)
-        C1, C2, of_h = (float(root) for root in np.sqrt(squares))
-        found = with_violations(
-            problem.certificate(parameters, tolerance, slope),
-            Feasibility(C1, C2),
-            float(np.sqrt(size)),
-            of_h,
-            n_kinks,
-        )
+        sums = Residuals(*problem.total(_residuals_at_slopes, *at, *rule))
+        found = certificate_of(problem, parameters, sums, tolerance)
         yield found
         if found.is_kkt or found.residual > _CLOSE * tolerance:
             return
@@ -184,8 +183,6 @@ def _chosen(
     problem: ElmanProblem,
     hidden_layer: Array,
     readout: Array,
-    n_observed: int,
-    l2: float,
     reach: float,
     strength: float,
     v: Array,
@@ -194,8 +191,8 @@ def _chosen(
     r, least = len(hidden_layer), float(problem.sigma.kernel[1])
     u, h = problem.rollout_of(hidden_layer)
     W, P, slopes = hidden_layer[:, :r].copy(), regressors(problem, h), problem.sigma.derivative(u)
-    pull = np.dot((2.0 / n_observed) * problem.errors(readout, h), readout[:, :r])
-    zeta = adjoint_at(problem, W, u, slopes, pull.copy(), l2).zeta
+    pull = np.dot(problem.pull(readout, h), readout[:, :r])
+    zeta = adjoint_at(problem, W, u, slopes, pull.copy()).zeta
     units = np.flatnonzero(_is_near(u, reach) & (zeta < 0.0))
     rows = np.zeros((len(units), hidden_layer.size))
     compiled.sensitivities_of(rows, units, W, slopes, P, problem.is_start)
@@ -215,26 +212,23 @@ def _is_split(problem: ElmanProblem, slopes: Array) -> BoolArray:
     return (slopes > problem.sigma.kernel[1]) & (slopes < 1.0)
 
 
-def _gradient_at_slopes(problem: ElmanProblem, *at_and_rule: Any) -> Sums:
-    """The gradient of the losses at the slopes, ||C1||^2, ||C2||^2 and ||h||^2, how many kinks."""
-    states, kinks, _, multipliers = at_slopes(problem, *at_and_rule)
-    C1, C2 = states.u.flat[kinks.units], states.h.flat[kinks.units]
-    squares = (float(np.vdot(array, array)) for array in (C1, C2, states.h))
-    return -multipliers.xi.T @ states.P, *squares, len(kinks.units)
+def _residuals_at_slopes(problem: ElmanProblem, *at_and_rule: Any) -> Residuals:
+    """What a certificate is made of at the slopes of the rule."""
+    point, multipliers = at_slopes(problem, *at_and_rule)
+    return residuals(problem, *point[1:], *multipliers, point.parameters)
 
 
-def at_slopes(
-    problem: ElmanProblem, *at_and_rule: Any
-) -> tuple[_States, _Kinks, Array, Multipliers]:
-    """The rollout, its kinks, u with these at 0, and the multipliers at the slopes of the rule."""
+def at_slopes(problem: ElmanProblem, *at_and_rule: Any) -> tuple[Point, Multipliers]:
+    """The rollout with u = 0 at its kinks, and the multipliers at the slopes of the rule."""
     states, kinks, chosen = _chosen(problem, *at_and_rule)
-    l2, units, slopes, u = at_and_rule[3], kinks.units, states.slopes.copy(), states.u.copy()
+    units, slopes, u = kinks.units, states.slopes.copy(), states.u.copy()
     u.flat[units] = 0.0
     while True:
         slopes.flat[units] = chosen
-        multipliers = adjoint_at(problem, states.W, u, slopes, states.pull.copy(), l2)
+        multipliers = adjoint_at(problem, states.W, u, slopes, states.pull.copy())
         # where the slopes of later rows have turned the sign that of a side is the only choice
         is_turned = (multipliers.zeta.flat[units] >= 0.0) & _is_split(problem, chosen)
         if not is_turned.any():
-            return states, kinks, u, multipliers
+            parameters = ElmanParameters.from_layers(*at_and_rule[:2])
+            return Point(parameters, states.h, u), multipliers
         chosen = np.where(is_turned, kinks.sides, chosen)

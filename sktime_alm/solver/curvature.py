@@ -95,20 +95,18 @@ def states_on(problem: ElmanProblem, trial: Trial, piece: Piece) -> States:
         u, h = rollout_on(problem, hidden_layer, piece)
         errors = problem.errors(readout, h)
     pull = np.dot((2.0 / problem.n_observed) * errors, readout[:, : len(W)])
-    l2 = problem.regularization.l2_preactivation
-    xi, zeta = adjoint_at(problem, W, u, piece.slopes, pull, l2)
+    xi, zeta = adjoint_at(problem, W, u, piece.slopes, pull)
     return States(u, h, errors, zeta, xi)
 
 
 def adjoint_at(
-    problem: ElmanProblem, W: Array, u: Array, slopes: Array, pull: Array, l2: float
+    problem: ElmanProblem, W: Array, u: Array, slopes: Array, pull: Array
 ) -> Multipliers:
     """The multipliers at given slopes, of shape (T, r).
 
-    ``pull`` is minus the gradient of the losses in h, and is overwritten by zeta; ``l2`` is the
-    penalty of ||u||^2.
+    ``pull`` is minus the gradient of the losses in h, and is overwritten by zeta.
     """
-    xi = np.empty_like(u)
+    xi, l2 = np.empty_like(u), problem.regularization.l2_preactivation
     compiled.adjoint(pull, xi, u, np.ascontiguousarray(W), slopes, problem.is_end, l2)
     return Multipliers(xi, pull)
 

@@ -11,12 +11,13 @@ from collections.abc import Generator
 
 import numpy as np
 
+from sktime_alm.solver._typing import Array
 from sktime_alm.solver.block_kinks import certify_blocks
 from sktime_alm.solver.execution import interruptible, limited, take_interrupt, time_is_up
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import Certificate, certify
-from sktime_alm.solver.reformulation import ElmanProblem
+from sktime_alm.solver.reformulation import ElmanProblem, Point
 from sktime_alm.solver.result import (
     IMPROVEMENT,
     ALMIterate,
@@ -29,7 +30,7 @@ from sktime_alm.solver.result import (
     Step,
 )
 from sktime_alm.solver.settings import Settings
-from sktime_alm.solver.spread import Lost, SpreadProblem
+from sktime_alm.solver.spread import Kept, Lost, SpreadProblem
 
 Steps = Generator[Step, None, Status]
 
@@ -104,6 +105,7 @@ def _run(
         status = Status.LOST
     if take_interrupt():
         status = Status.INTERRUPTED
+    h, u, xi, zeta = (_here(states) for states in (*last.point[1:], *last.multipliers))
     return ALMResult(
         parameters=best,
         objective=objective,
@@ -111,27 +113,32 @@ def _run(
         n_iter=len(history),
         n_sweeps=sum(record.n_sweeps for record in history),
         history=History(history),
-        last=ALMIterate(*last.point, *last.multipliers, last.penalty),
+        last=ALMIterate(last.point.parameters, h, u, xi, zeta, last.penalty),
         certificate=certificate or _certified(problem, last, settings.tolerance),
         starts=(StartOutcome(best, objective, status),),
     )
 
 
 def _first(problem: ElmanProblem | SpreadProblem, initial: ElmanParameters) -> Step:
-    """Where the method begins; the multipliers of rows in blocks stay with these."""
+    """Where the method begins; of rows in blocks the weights alone."""
+    if isinstance(problem, SpreadProblem):
+        none = np.empty((0, initial.hidden_size))
+        point, multipliers = Point(initial, none, none), Multipliers(none, none)
+        return Step(point, multipliers, 0.0, problem.objective(initial))
     point = problem.feasible_point(initial)
-    if isinstance(problem, ElmanProblem):
-        multipliers = adjoint_multipliers(problem, point)
-    else:
-        multipliers = Multipliers.zeros(*point.h.shape)
-    return Step(point, multipliers, 0.0, problem.objective_at(point))
+    return Step(point, adjoint_multipliers(problem, point), 0.0, problem.objective_at(point))
 
 
 def _certified(problem: ElmanProblem | SpreadProblem, step: Step, tolerance: float) -> Certificate:
-    """KKT residuals of an iterate."""
-    if isinstance(problem, SpreadProblem):
+    """KKT residuals of an iterate; of weights alone, at their rollout."""
+    if isinstance(problem, SpreadProblem) and not isinstance(step.point.h, Kept):
         return certify_blocks(problem, step.point.parameters, tolerance)
     return certify(problem, *step[:2], tolerance)
+
+
+def _here(states: Array | Kept) -> Array:
+    """States as a result has them: those with the blocks are left there."""
+    return np.empty((0, 0)) if isinstance(states, Kept) else states
 
 
 def _next(steps: Steps) -> tuple[Step | None, Status]:

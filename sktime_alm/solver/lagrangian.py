@@ -14,7 +14,7 @@ import numpy as np
 from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.network import ElmanParameters
-from sktime_alm.solver.reformulation import ElmanProblem, Point
+from sktime_alm.solver.reformulation import ElmanProblem, Point, Sums, TrainingProblem
 
 
 class Multipliers(NamedTuple):
@@ -24,8 +24,13 @@ class Multipliers(NamedTuple):
     zeta: Array
 
     @classmethod
+    def at(cls, problem: TrainingProblem, point: Point) -> Multipliers:
+        """Table 2: xi = zeta = 0, where the states of the point are."""
+        return cls(*problem.keep(_zeros, states=(point.h,)))
+
+    @classmethod
     def zeros(cls, n_samples: int, hidden_size: int) -> Multipliers:
-        """Table 2: xi = zeta = 0."""
+        """The same of states that are here."""
         return cls(np.zeros((n_samples, hidden_size)), np.zeros((n_samples, hidden_size)))
 
 
@@ -70,22 +75,62 @@ class Gradient(NamedTuple):
 
 
 def augmented_lagrangian(
-    problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float
+    problem: TrainingProblem, point: Point, multipliers: Multipliers, gamma: float
 ) -> float:
     """L(s, xi, zeta, gamma) of (3.1)."""
-    C1, C2 = problem.constraints(point)
-    xi, zeta = multipliers
-    return problem.objective_at(point) + float(
-        np.vdot(xi + 0.5 * gamma * C1, C1) + np.vdot(zeta + 0.5 * gamma * C2, C2)
+    parameters, *states = point
+    (of_constraints,) = problem.total(
+        _of_constraints, parameters, gamma, states=(*states, *multipliers)
     )
+    return problem.objective_at(point) + float(of_constraints)
+
+
+def _of_constraints(
+    problem: ElmanProblem,
+    h: Array,
+    u: Array,
+    xi: Array,
+    zeta: Array,
+    parameters: ElmanParameters,
+    gamma: float,
+) -> Sums:
+    C1, C2 = problem.constraints(Point(parameters, h, u))
+    return (np.vdot(xi + 0.5 * gamma * C1, C1) + np.vdot(zeta + 0.5 * gamma * C2, C2),)
 
 
 def update_multipliers(
-    problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float
+    problem: TrainingProblem, point: Point, multipliers: Multipliers, gamma: float
 ) -> Multipliers:
     """(3.7): xi + gamma C1 and zeta + gamma C2."""
-    C1, C2 = problem.constraints(point)
-    return Multipliers(multipliers.xi + gamma * C1, multipliers.zeta + gamma * C2)
+    parameters, *states = point
+    return Multipliers(*problem.keep(_updated, parameters, gamma, states=(*states, *multipliers)))
+
+
+def _updated(
+    problem: ElmanProblem,
+    h: Array,
+    u: Array,
+    xi: Array,
+    zeta: Array,
+    parameters: ElmanParameters,
+    gamma: float,
+) -> Sums:
+    C1, C2 = problem.constraints(Point(parameters, h, u))
+    return xi + gamma * C1, zeta + gamma * C2
+
+
+def norms(problem: TrainingProblem, multipliers: Multipliers) -> tuple[float, float]:
+    """||xi|| and ||zeta||."""
+    of_xi, of_zeta = problem.total(_squares, states=multipliers)
+    return float(np.sqrt(of_xi)), float(np.sqrt(of_zeta))
+
+
+def _zeros(problem: ElmanProblem, h: Array) -> Sums:
+    return np.zeros_like(h), np.zeros_like(h)
+
+
+def _squares(problem: ElmanProblem, *states: Array) -> Sums:
+    return tuple(float(np.vdot(array, array)) for array in states)
 
 
 def gradient(
@@ -115,10 +160,9 @@ def objective_gradient(problem: ElmanProblem, point: Point) -> Gradient:
     parameters, h, u = point
     pull = problem.pull(parameters.readout, h)
     reg, r = problem.regularization, h.shape[1]
-    readout = 2.0 * reg.of_readout(r, problem.n_skip) * parameters.readout
+    hidden_layer, readout = reg.gradient(parameters.hidden_layer, parameters.readout)
     readout[:, :r] -= pull.T @ h
     readout[:, r:] -= pull.T @ problem.skip
-    hidden_layer = 2.0 * reg.of_hidden_layer(problem.n_inputs, r) * parameters.hidden_layer
     of_parameters = ElmanParameters.from_layers(hidden_layer, readout)
     of_h = np.dot(-pull, parameters.A)
     return Gradient(of_parameters, of_h, 2.0 * reg.l2_preactivation * u, np.zeros(()))
@@ -136,7 +180,7 @@ def gradient_in_hidden_layer(
 
 
 def lipschitz_constants(
-    problem: ElmanProblem, multipliers: Multipliers, gamma: float, level: float
+    problem: TrainingProblem, multipliers: Multipliers, gamma: float, level: float
 ) -> tuple[float, float]:
     """L1 and L2 of (3.4) on the level set {s : L(s) <= level}, corrected.
 
@@ -144,9 +188,10 @@ def lipschitz_constants(
     Against the paper, delta_1 holds delta_0^2 (not delta_2), and L2 needs no factor
     sqrt(T) since W acts on each row by itself. They are infinite where a penalty is 0.
     """
-    xi_norm, zeta_norm = (float(np.linalg.norm(array)) for array in multipliers)
+    xi_norm, zeta_norm = norms(problem, multipliers)
     reg, ell = problem.regularization, problem.sigma.lipschitz
     (T, r), m = multipliers.xi.shape, problem.n_outputs
+    of_X, largest_targets, largest_skips = problem.total(_sizes_of_rows)
     at_zero = abs(float(problem.sigma.value(np.zeros(1))[0])) * np.sqrt(T * r)
 
     delta = level + (xi_norm**2 + zeta_norm**2) / (2.0 * gamma)
@@ -157,14 +202,19 @@ def lipschitz_constants(
         a_bound = np.sqrt(delta / np.min(reg.of_readout(r, problem.n_skip)))
         recurrent_bound = np.sqrt(delta / np.float64(reg.l2_recurrent))
     delta_0 = np.sqrt(2.0 * delta / gamma) + ell * u_bound + at_zero + zeta_norm / gamma
-    delta_1 = np.sqrt(r * (delta_0**2 + np.linalg.norm(problem.X) ** 2 + T))
+    delta_1 = np.sqrt(r * (delta_0**2 + of_X + T))
     delta_2 = 2.0 * gamma * delta_1 * np.sqrt(r) * w_bound
     delta_3 = np.sqrt(r) * (xi_norm + gamma * u_bound)
-    largest_target = np.linalg.norm(problem.targets, axis=1).max()
-    largest_skip = np.linalg.norm(problem.skip, axis=1).max()
-    of_readout = 2.0 * np.sqrt(m * (delta_0**2 + largest_skip**2)) * a_bound + largest_target
+    largest_skip = max(largest_skips)
+    of_readout = 2.0 * np.sqrt(m * (delta_0**2 + largest_skip**2)) * a_bound + max(largest_targets)
     delta_4 = 2.0 * np.sqrt(m / problem.n_observed) * of_readout
 
     L1 = np.sqrt(2.0) * max(gamma * delta_1, delta_2 + delta_3 + delta_4)
     L2 = gamma * (recurrent_bound + ell)
     return float(L1), float(L2)
+
+
+def _sizes_of_rows(problem: ElmanProblem) -> Sums:
+    """||X||^2, and in lists, which add up to longer ones, the largest rows of Y and of [x; 1]."""
+    largest = (np.linalg.norm(rows, axis=1).max() for rows in (problem.targets, problem.skip))
+    return (float(np.vdot(problem.X, problem.X)), *([size] for size in largest))

@@ -82,7 +82,7 @@ def solve(
     if not isinstance(problem, TrainingProblem):
         raise TypeError(f"problem must be an ElmanProblem or a SpreadProblem, found {problem!r}")
     settings = _check_settings(settings)
-    if isinstance(problem, SpreadProblem):
+    if isinstance(problem, SpreadProblem) and isinstance(settings, SafeguardedSettings):
         # it tells by itself when R falls no more
         settings = replace(settings, patience=None)
     if isinstance(settings, ALMSettings) and not problem.is_squared:
@@ -107,12 +107,10 @@ def _steps(
     settings: SafeguardedSettings | ALMSettings,
 ) -> Steps:
     """The iterations of the method."""
-    if isinstance(problem, SpreadProblem):
-        if isinstance(settings, ALMSettings):
-            raise TypeError("settings must be SafeguardedSettings for rows in blocks")
-        return sampled.steps(problem, initial, settings)
     if isinstance(settings, ALMSettings):
         return alm.steps(problem, initial, settings)
+    if isinstance(problem, SpreadProblem):
+        return sampled.steps(problem, initial, settings)
     return safeguarded.steps(problem, initial, settings)
 
 

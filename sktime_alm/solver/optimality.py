@@ -16,7 +16,13 @@ import numpy as np
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.lagrangian import Multipliers, gradient, objective_gradient
 from sktime_alm.solver.network import ElmanParameters
-from sktime_alm.solver.reformulation import ElmanProblem, Point, TrainingProblem
+from sktime_alm.solver.reformulation import (
+    ElmanProblem,
+    Point,
+    Sums,
+    TrainingProblem,
+    objective_of_rows,
+)
 from sktime_alm.solver.rim import Rim
 
 # the least share of the size of Y that errors are taken to have: below it rounding rules
@@ -50,6 +56,39 @@ class Feasibility(NamedTuple):
     def relative_to(self, of_u: float, of_h: float) -> float:
         """The larger one relative to ||u|| and ||h||."""
         return max(self.preactivation / max(1.0, of_u), self.hidden / max(1.0, of_h))
+
+
+class Residuals(NamedTuple):
+    """The sums over rows, at a point with multipliers, that a certificate is made of.
+
+    Attributes
+    ----------
+    hidden_layer, readout : array
+        The gradient of the Lagrangian in [W V b] and [A D c], without the penalties' own.
+    of_h, of_u : float
+        The squares of its distance from 0 in the states.
+    objective : float
+        R(s) without the penalties of the weights.
+    n_kinks : int
+        The number of pre-activations that are 0, where the activation has a kink.
+    objective_h, objective_u : float
+        The squares of the gradient of R(s) in the states.
+    C1, C2, u, h : float
+        The squares of the violations and of the states.
+    """
+
+    hidden_layer: Array
+    readout: Array
+    of_h: float
+    of_u: float
+    objective: float
+    n_kinks: int
+    objective_h: float
+    objective_u: float
+    C1: float
+    C2: float
+    u: float
+    h: float
 
 
 class Recurrence(NamedTuple):
@@ -163,95 +202,112 @@ class Certificate:
 
 
 def stationarity(
-    problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float
+    problem: TrainingProblem, point: Point, multipliers: Multipliers, gamma: float
 ) -> Stationarity:
     """dist(0, dL(s, xi, zeta, gamma)) of (3.6), block by block.
 
     With gamma = 0 these are the KKT residuals at (xi, zeta). They equal the residuals
     at the multipliers before the update (3.7) with that update's gamma.
     """
-    blocks = gradient(problem, point, multipliers, gamma)
-    of_u = problem.sigma.subdifferential_distance(point.u, blocks.u_smooth, blocks.u_slope)
-    return Stationarity(_norm_of_all(blocks.parameters), _norm(blocks.h), _norm(of_u))
+    parameters, *states = point
+    *layers, of_h, of_u = problem.total(_slopes, parameters, gamma, states=(*states, *multipliers))
+    of_weights = _with_penalties(problem, parameters, *layers)
+    return Stationarity(_norm_of_all(of_weights), *_roots(of_h, of_u))
 
 
-def feasibility(problem: ElmanProblem, point: Point) -> Feasibility:
+def _slopes(
+    problem: ElmanProblem,
+    h: Array,
+    u: Array,
+    xi: Array,
+    zeta: Array,
+    parameters: ElmanParameters,
+    gamma: float = 0.0,
+) -> Sums:
+    """The gradient of L in [W V b] and in [A D c], and the squares of those in h and in u."""
+    found = gradient(problem, Point(parameters, h, u), Multipliers(xi, zeta), gamma)
+    of_u = problem.sigma.subdifferential_distance(u, found.u_smooth, found.u_slope)
+    of_weights = found.parameters
+    return of_weights.hidden_layer, of_weights.readout, *_squares(found.h, of_u)
+
+
+def _with_penalties(
+    problem: TrainingProblem, parameters: ElmanParameters, *of_rows: Array
+) -> ElmanParameters:
+    """A gradient in the weights, from its sums over rows."""
+    of_penalties = problem.regularization.gradient(parameters.hidden_layer, parameters.readout)
+    return ElmanParameters.from_layers(*map(np.add, of_penalties, of_rows))
+
+
+def feasibility(problem: TrainingProblem, point: Point) -> Feasibility:
     """||C1(s)|| and ||C2(s)||."""
-    C1, C2 = problem.constraints(point)
-    return Feasibility(_norm(C1), _norm(C2))
+    parameters, *states = point
+    return Feasibility(*_roots(*problem.total(_squares_of_constraints, parameters, states=states)))
+
+
+def _squares_of_constraints(
+    problem: ElmanProblem, h: Array, u: Array, parameters: ElmanParameters
+) -> Sums:
+    return _squares(*problem.constraints(Point(parameters, h, u)))
 
 
 def certify(
-    problem: ElmanProblem, point: Point, multipliers: Multipliers, tolerance: float
+    problem: TrainingProblem, point: Point, multipliers: Multipliers, tolerance: float
 ) -> Certificate:
     """KKT residuals of (2.6) at a point with multipliers (xi, zeta).
 
     The multiplier of the bound on ||W|| is the one that leaves the least.
     """
-    blocks = gradient(problem, point, multipliers, gamma=0.0)
-    of_R, violations = objective_gradient(problem, point), feasibility(problem, point)
-    of_u = problem.sigma.subdifferential_distance(point.u, blocks.u_smooth, blocks.u_slope)
-    found = certificate_of(
-        problem,
-        point.parameters,
-        blocks.parameters,
-        (_norm(blocks.h), _norm(of_u)),
-        problem.objective_at(point),
-        norm_in_units(problem, of_R.parameters, _norm(of_R.h), _norm(np.asarray(of_R.u_smooth))),
-        tolerance,
-    )
-    n_kinks = _count_kinks(problem, point.u)
-    return with_violations(found, violations, _norm(point.u), _norm(point.h), n_kinks)
+    parameters, *states = point
+    sums = Residuals(*problem.total(residuals, parameters, states=(*states, *multipliers)))
+    return certificate_of(problem, parameters, sums, tolerance)
 
 
-def with_violations(
-    certificate: Certificate, violations: Feasibility, of_u: float, of_h: float, n_kinks: int
-) -> Certificate:
-    """That of a point which violates the constraints, given ||u|| and ||h||."""
-    return replace(
-        certificate,
-        feasibility=violations.norm,
-        relative_feasibility=violations.relative_to(of_u, of_h),
-        feasibility_blocks=violations,
-        n_kinks=n_kinks,
+def residuals(
+    problem: ElmanProblem,
+    h: Array,
+    u: Array,
+    xi: Array,
+    zeta: Array,
+    parameters: ElmanParameters,
+) -> Residuals:
+    """Those of the rows of a part."""
+    point = Point(parameters, h, u)
+    of_R = objective_gradient(problem, point)
+    sums: Sums = (
+        *_slopes(problem, h, u, xi, zeta, parameters),
+        *objective_of_rows(problem, h, u, parameters),
+        _count_kinks(problem, u),
+        *_squares(of_R.h, of_R.u_smooth, *problem.constraints(point), u, h),
     )
+    return Residuals(*sums)
 
 
 def certificate_of(
-    problem: TrainingProblem,
-    parameters: ElmanParameters,
-    of_parameters: ElmanParameters,
-    of_states: tuple[float, float],
-    objective: float,
-    size_of_gradient: float,
-    tolerance: float,
+    problem: TrainingProblem, parameters: ElmanParameters, sums: Residuals, tolerance: float
 ) -> Certificate:
-    """The certificate of a feasible point, from the gradients of the Lagrangian.
-
-    Parameters
-    ----------
-    parameters : ElmanParameters
-    of_parameters : ElmanParameters
-        The gradient in the weights.
-    of_states : tuple of 2 float
-        Its norms in the hidden states and in the pre-activations.
-    objective, size_of_gradient : float
-        R(s), and the norm of its gradient over all blocks in the units of :class:`Certificate`.
-    tolerance : float
-    """
+    """What the sums over all rows say."""
+    objective = sums.objective + problem.regularization.of_weights(parameters)
+    of_L = _with_penalties(problem, parameters, sums.hidden_layer, sums.readout)
+    # of R(s) only the slope in the readout depends on the rows
+    of_R = _with_penalties(problem, parameters, np.zeros_like(sums.hidden_layer), sums.readout)
+    size_of_gradient = norm_in_units(problem, of_R, *_roots(sums.objective_h, sums.objective_u))
     level = max(error_level(problem, objective), size_of_gradient)
-    recurrence = _bound_on_recurrence(problem, parameters, of_parameters.W, level, tolerance)
-    of_weights = replace(of_parameters, W=of_parameters.W + recurrence.multiplier)
+    recurrence = _bound_on_recurrence(problem, parameters, of_L.W, level, tolerance)
+    of_weights = replace(of_L, W=of_L.W + recurrence.multiplier)
+    of_states = _roots(sums.of_h, sums.of_u)
     sizes = Stationarity(_norm_of_all(of_weights), *of_states)
+    violations = Feasibility(*_roots(sums.C1, sums.C2))
     return Certificate(
         stationarity=sizes.norm,
         relative_stationarity=norm_in_units(problem, of_weights, *of_states) / level,
         stationarity_blocks=sizes,
-        feasibility=0.0,
-        relative_feasibility=0.0,
-        feasibility_blocks=Feasibility(0.0, 0.0),
+        feasibility=violations.norm,
+        relative_feasibility=violations.relative_to(*_roots(sums.u, sums.h)),
+        feasibility_blocks=violations,
         tolerance=tolerance,
         recurrence=recurrence,
+        n_kinks=sums.n_kinks,
     )
 
 
@@ -317,6 +373,16 @@ def relative_size(problem: TrainingProblem, objective: float, gradient: Array) -
 def _count_kinks(problem: ElmanProblem, u: Array) -> int:
     """The number of pre-activations at a kink of a piecewise linear activation."""
     return int((u == 0.0).sum()) if problem.sigma.has_kink else 0
+
+
+def _squares(*arrays: Array) -> Sums:
+    """Squares of Euclidean norms."""
+    return tuple(float(np.vdot(array, array)) for array in arrays)
+
+
+def _roots(first: float, second: float) -> tuple[float, float]:
+    """Norms from their squares."""
+    return float(np.sqrt(first)), float(np.sqrt(second))
 
 
 def _norm(array: Array) -> float:

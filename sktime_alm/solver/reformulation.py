@@ -11,11 +11,12 @@ in the loss, whose mean is over the others, but in all else.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,9 +28,15 @@ from sktime_alm.solver.datafits import Datafit, Squared
 from sktime_alm.solver.network import ElmanParameters, complete_rollout
 from sktime_alm.solver.regularization import Regularization
 
+# what a function of rows gives: arrays and numbers, to be summed
+Sums = tuple[Any, ...]
+
 
 class Point(NamedTuple):
-    """s = (z, h, u): weights and auxiliary states, feasible or not."""
+    """s = (z, h, u): weights and auxiliary states, feasible or not.
+
+    Of rows in blocks h and u stay with these, or are empty where the weights alone matter.
+    """
 
     parameters: ElmanParameters
     h: Array
@@ -100,6 +107,46 @@ class TrainingProblem(ABC):
     @abstractmethod
     def loss_of_targets(self) -> float:
         """The sum of the losses where all outputs are 0, whatever the states."""
+
+    @property
+    @abstractmethod
+    def skip_gram(self) -> Array:
+        """skip'skip over the rows with targets, skip being [x; 1], or [1] without D."""
+
+    @property
+    @abstractmethod
+    def skip_product(self) -> Array:
+        """skip'Y over the rows with targets."""
+
+    @abstractmethod
+    def total(
+        self, function: Callable[..., Sums], *arguments: Any, states: Sequence[Array] = ()
+    ) -> Sums:
+        """The sums over all rows of ``function(part, *states, *arguments)``.
+
+        A part is a problem of some of the rows; ``states`` are arrays with a row for each, of
+        which it is given its own.
+        """
+
+    @abstractmethod
+    def keep(
+        self, function: Callable[..., Sums], *arguments: Any, states: Sequence[Array] = ()
+    ) -> tuple[Array, Array]:
+        """Two arrays with a row for each of the problem's, which the function gives of each part.
+
+        They are where the rows are.
+        """
+
+    def feasible_point(self, parameters: ElmanParameters) -> Point:
+        """The point s = (z, h, u) with both constraints satisfied."""
+        return Point(parameters, *self.keep(_feasible_states, parameters))
+
+    def objective_at(self, point: Point) -> float:
+        """R(s) of (2.6) at a point, feasible or not; infinity if it is not finite."""
+        parameters, h, u = point
+        (of_rows,) = self.total(objective_of_rows, parameters, states=(h, u))
+        value = float(of_rows) + self.regularization.of_weights(parameters)
+        return value if np.isfinite(value) else np.inf
 
     @property
     def n_skip(self) -> int:
@@ -194,6 +241,7 @@ class ElmanProblem(TrainingProblem):
     missing: IntArray = field(init=False, repr=False)
     targets: Array = field(init=False, repr=False)
     inputs: Array = field(init=False, repr=False)
+    _n_averaged: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         X, Y = check_matrix(self.X, "X"), check_matrix(self.Y, "Y", may_miss=True)
@@ -208,6 +256,7 @@ class ElmanProblem(TrainingProblem):
         if is_missing.all():
             raise ValueError("Y must have a row without NaN, found none")
         object.__setattr__(self, "missing", np.flatnonzero(is_missing))
+        object.__setattr__(self, "_n_averaged", int((~is_missing).sum()))
         object.__setattr__(self, "inputs", np.hstack([X, np.ones((len(X), 1))]))
         object.__setattr__(self, "X", self.inputs[:, :-1])
         targets = np.where(is_missing[:, None], 0.0, Y)
@@ -229,8 +278,40 @@ class ElmanProblem(TrainingProblem):
 
     @property
     def n_observed(self) -> int:
-        """Number of rows with targets: the T of the loss."""
-        return len(self.X) - len(self.missing)
+        """Number of rows with targets: the T of the loss. Of a part, those of the whole."""
+        return self._n_averaged
+
+    def as_part(self, n_observed: int, l2_preactivation: float) -> ElmanProblem:
+        """The same rows as some of a larger problem's, which keeps the penalties of its weights.
+
+        ``n_observed`` and ``l2_preactivation`` are those of the larger problem, whose loss is the
+        mean over all its rows.
+        """
+        for name in _OF_ROWS:
+            getattr(self, name)
+        part = copy(self)
+        part.__dict__.pop("_part", None)
+        penalties = Regularization(l2_preactivation=l2_preactivation)
+        object.__setattr__(part, "_n_averaged", n_observed)
+        object.__setattr__(part, "regularization", penalties)
+        return part
+
+    @cached_property
+    def _part(self) -> ElmanProblem:
+        return self.as_part(self.n_observed, self.regularization.l2_preactivation)
+
+    def total(
+        self, function: Callable[..., Sums], *arguments: Any, states: Sequence[Array] = ()
+    ) -> Sums:
+        """All rows are here: the function of them."""
+        return function(self._part, *states, *arguments)
+
+    def keep(
+        self, function: Callable[..., Sums], *arguments: Any, states: Sequence[Array] = ()
+    ) -> tuple[Array, Array]:
+        """All rows are here: what the function gives."""
+        first, second = function(self._part, *states, *arguments)
+        return first, second
 
     @property
     def n_inputs(self) -> int:
@@ -311,24 +392,11 @@ class ElmanProblem(TrainingProblem):
         restart = np.zeros(r)
         return u, complete_rollout(u, hidden_layer[:, :r], self.sigma, restart, self.is_start)
 
-    def feasible_point(self, parameters: ElmanParameters) -> Point:
-        """The point s = (z, h, u) with both constraints satisfied."""
-        u, h = self.rollout(parameters)
-        return Point(parameters, h, u)
-
     def objective(self, parameters: ElmanParameters) -> float:
         """R of the rolled-out network; infinity if it overflows, or is not contractive enough."""
         if not self.contraction.contains(parameters.W):
             return np.inf
         return self.objective_at(self.feasible_point(parameters))
-
-    def objective_at(self, point: Point) -> float:
-        """R(s) of (2.6) at a point, feasible or not; infinity if it is not finite."""
-        parameters, h, u = point
-        with np.errstate(over="ignore", invalid="ignore"):
-            penalty = self.regularization.value(parameters, u)
-            value = self.loss(parameters.readout, h) / self.n_observed + penalty
-        return value if np.isfinite(value) else np.inf
 
     def loss(self, readout: Array, h: Array) -> float:
         """The sum of the losses of the rows with targets."""
@@ -419,6 +487,24 @@ class ElmanProblem(TrainingProblem):
         C1 = point.u - self.drive(point.parameters, point.h)
         C2 = point.h - self.sigma.value(point.u)
         return C1, C2
+
+
+# what is worked out from the rows once, whatever they are a part of
+_OF_ROWS = "ends", "is_start", "is_end", "input_gram", "skip", "skip_gram", "skip_product"
+
+
+def _feasible_states(problem: ElmanProblem, parameters: ElmanParameters) -> Sums:
+    u, h = problem.rollout(parameters)
+    return h, u
+
+
+def objective_of_rows(
+    problem: ElmanProblem, h: Array, u: Array, parameters: ElmanParameters
+) -> Sums:
+    """R(s) of the rows of a part, without the penalties of the weights."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss = problem.loss(parameters.readout, h) / problem.n_observed
+        return (loss + problem.regularization.l2_preactivation * float(np.vdot(u, u)),)
 
 
 def _sizes(X: Array) -> Array:

@@ -87,20 +87,25 @@ class Regularization:
         weights = self.l2_readout, self.l2_skip, self.l2_readout_bias
         return _spread(weights, (hidden_size, n_skip, 1))
 
-    def value(self, parameters: ElmanParameters, u: Array) -> float:
-        """P(z, u)."""
-        return self.of_layers(parameters.hidden_layer, parameters.readout, u)
+    def of_weights(self, parameters: ElmanParameters) -> float:
+        """P(z, 0): the part of the weights."""
+        return self.of_layers(parameters.hidden_layer, parameters.readout)
 
-    def of_layers(self, hidden_layer: Array, readout: Array, u: Array) -> float:
-        """P(z, u) of [W V b] and [A D c]."""
+    def of_layers(self, hidden_layer: Array, readout: Array) -> float:
+        """The same of [W V b] and [A D c]."""
         (r, width), n_skip = hidden_layer.shape, readout.shape[1] - len(hidden_layer) - 1
         squares = (np.einsum("ij,ij->j", layer, layer) for layer in (hidden_layer, readout))
         of_hidden_layer, of_readout = squares
         return float(
             self.of_hidden_layer(width - r - 1, r) @ of_hidden_layer
             + self.of_readout(r, n_skip) @ of_readout
-            + self.l2_preactivation * np.vdot(u, u)
         )
+
+    def gradient(self, hidden_layer: Array, readout: Array) -> tuple[Array, Array]:
+        """Of P in [W V b] and [A D c]."""
+        (r, width), n_skip = hidden_layer.shape, readout.shape[1] - len(hidden_layer) - 1
+        of_hidden_layer = 2.0 * self.of_hidden_layer(width - r - 1, r) * hidden_layer
+        return of_hidden_layer, 2.0 * self.of_readout(r, n_skip) * readout
 
 
 @lru_cache(maxsize=256)

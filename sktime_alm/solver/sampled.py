@@ -11,7 +11,6 @@ In between secant pairs make up for what changes.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -25,12 +24,11 @@ from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import error_level
 from sktime_alm.solver.reduced import Iterate, Mark, iterate_at, penalty_of, steepest_from
-from sktime_alm.solver.reformulation import ElmanProblem, Trial
-from sktime_alm.solver.regularization import Regularization
+from sktime_alm.solver.reformulation import ElmanProblem, Sums, Trial
 from sktime_alm.solver.result import Status, Step
 from sktime_alm.solver.secants import FullMemory, LimitedMemory, Memory
 from sktime_alm.solver.settings import SafeguardedSettings
-from sktime_alm.solver.spread import SpreadProblem, Sums
+from sktime_alm.solver.spread import SpreadProblem
 
 # a sample is so many times as large as the one before, and none has fewer rows
 _GROWTH, _LEAST_ROWS = 6, 100_000
@@ -146,23 +144,17 @@ def hessian_at(problem: SpreadProblem, iterate: Iterate) -> Array | None:
 
     None if the sensitivities overflow.
     """
-    trial, n = iterate.trial, problem.n_observed
+    trial = iterate.trial
     layers = trial.hidden_layer, trial.readout
-    of_u = problem.regularization.l2_preactivation
-    sums = SecondOrder(*problem.total(_second_order, *layers, n, of_u))
+    sums = SecondOrder(*problem.total(_second_order, *layers))
     if not all(np.isfinite(term).all() for term in sums):
         return None
     plain = sums.hessian(problem, np.eye(trial.hidden_layer.shape[1]))
     return problem.contraction.hessian(iterate.frame, problem.gradient(*layers), plain)
 
 
-def _second_order(
-    problem: ElmanProblem, hidden_layer: Array, readout: Array, n_observed: int, of_u: float
-) -> Sums:
-    """What a sequence adds to the sums; as ``_derivatives`` in :mod:`spread`."""
-    share = problem.n_observed / n_observed
-    penalties = Regularization(l2_preactivation=of_u / share)
-    problem = replace(problem, regularization=penalties)
+def _second_order(problem: ElmanProblem, hidden_layer: Array, readout: Array) -> Sums:
+    """What a part adds to the sums."""
     u, h = problem.rollout_of(hidden_layer)
     trial = Trial(hidden_layer, readout, u, h, problem.errors(readout, h), np.nan)
-    return tuple(share * term for term in second_order(problem, trial, _WIDTH))
+    return second_order(problem, trial, _WIDTH)

@@ -6,15 +6,16 @@ back come sums whose size does not depend on the number of rows, in two passes a
     1. the rollout of B, and with it the sums of the readout's system (3.14);
     2. the readout known, R, the adjoint recursion and the gradient of R in B.
 
-A block keeps nothing from one pass to the next. So one that is lost with its worker is read
-again elsewhere, and the pass gives the same.
+With these a block keeps nothing from one pass to the next. So one that is lost with its worker is
+read again elsewhere, and the pass gives the same. The states of the paper's method stay with the
+blocks; those of a lost worker are worked out again from the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -22,20 +23,20 @@ import numpy as np
 from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
-from sktime_alm.solver.bcd import hidden_layer_gram, readout_of
+from sktime_alm.solver.bcd import hidden_layer_gram, readout_of, readout_sums
 from sktime_alm.solver.contraction import Contraction
 from sktime_alm.solver.datafits import Datafit
 from sktime_alm.solver.execution import one_blas_thread
 from sktime_alm.solver.network import ElmanParameters
-from sktime_alm.solver.optimality import Certificate, certificate_of, norm_in_units
+from sktime_alm.solver.optimality import Certificate, Residuals, certificate_of
 from sktime_alm.solver.readout import expansion_of, newton
-from sktime_alm.solver.reformulation import ElmanProblem, Point, TrainingProblem, Trial
+from sktime_alm.solver.reformulation import ElmanProblem, Sums, TrainingProblem, Trial
 from sktime_alm.solver.regularization import Regularization
 
 # a block: sequences of a few thousand rows each, whose states stay in the processor's cache
 Block = Sequence[ElmanProblem]
-# what a function of a sequence gives: arrays, to be summed
-Sums = tuple[Any, ...]
+# what a function gives of each sequence of a block; or, where that stays elsewhere, a handle to it
+States = Sequence[Sums]
 # of evaluations before the last ones the driver has no use
 _N_KEPT = 4
 
@@ -47,16 +48,29 @@ class Lost(RuntimeError):
 class Blocks(Protocol):
     """Where the blocks are, and how a function is taken over all of them.
 
-    Loading is the constructor's; there is nothing else that an engine must do.
+    Loading is the constructor's; there is nothing else that an engine must do. ``kept`` are what
+    the blocks have kept before.
     """
 
-    def map(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """``function(block, *arguments)`` of every block, in their order.
+    def map(
+        self, function: Callable[..., Any], *arguments: Any, kept: Sequence[Sequence[States]] = ()
+    ) -> list[Any]:
+        """``function(block, *kept, *arguments)`` of every block, in their order.
 
         Raises
         ------
         Lost
             If the blocks cannot be reached any more.
+        """
+
+    def keep(
+        self, function: Callable[..., Any], *arguments: Any, kept: Sequence[Sequence[States]] = ()
+    ) -> Sequence[States]:
+        """The same, left with the blocks.
+
+        Raises
+        ------
+        Lost
         """
 
     def close(self) -> None:
@@ -69,15 +83,23 @@ class _Sample:
     def __init__(self, blocks: Blocks, every: int) -> None:
         self._blocks, self._every = blocks, every
 
-    def map(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    def map(
+        self, function: Callable[..., Any], *arguments: Any, kept: Sequence[Sequence[States]] = ()
+    ) -> list[Any]:
         """Of what is in the sample of every block."""
-        return self._blocks.map(_of_sample, self._every, function, *arguments)
+        return self._blocks.map(partial(_of_sample, self._every, function), *arguments, kept=kept)
+
+    def keep(
+        self, function: Callable[..., Any], *arguments: Any, kept: Sequence[Sequence[States]] = ()
+    ) -> Sequence[States]:
+        """The same, left with the blocks."""
+        return self._blocks.keep(partial(_of_sample, self._every, function), *arguments, kept=kept)
 
     def close(self) -> None:
         """The blocks are needed on."""
 
 
-def _of_sample(block: Block, every: int, function: Callable[..., Any], *arguments: Any) -> Any:
+def _of_sample(every: int, function: Callable[..., Any], block: Block, *arguments: Any) -> Any:
     return function(block[::every], *arguments)
 
 
@@ -92,19 +114,33 @@ class _Rows(NamedTuple):
     targets: Array
 
 
-class Derivatives(NamedTuple):
-    """Sums over rows at weights [W V b], [A D c].
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """An array with a row for each of the problem's, which is with the blocks.
 
-    ``loss`` is that of the losses, ``size`` that of ||u_t||^2. ``hidden_layer`` is minus the sum
-    of xi_t p_t', the gradient of the mean loss, ``readout`` the sum of e_t q_t' and ``errors`` of
-    e_t e_t', with e_t minus half the derivative of a loss in the outputs.
+    Parameters
+    ----------
+    problem : SpreadProblem
+    values : sequence
+        What each block has kept.
+    term : int
+        Which of the arrays that it has of each sequence.
     """
 
-    loss: float
-    size: float
-    hidden_layer: Array
-    readout: Array
-    errors: Array
+    problem: SpreadProblem
+    values: Sequence[States]
+    term: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, r)."""
+        n_rows, size = self.problem.total(_extent, states=(self,))
+        return n_rows, size // n_rows
+
+    def sum(self) -> float:
+        """The sum of all numbers."""
+        (total,) = self.problem.total(_sum, states=(self,))
+        return float(total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +163,11 @@ class SpreadProblem(TrainingProblem):
     sigma: Activation = field(init=False)
     contraction: Contraction = field(init=False)
     rows: _Rows = field(init=False, repr=False)
-    _kept: dict[tuple[bytes, bytes], Derivatives] = field(init=False, repr=False)
+    _kept: dict[tuple[bytes, bytes], Residuals] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        like, rows = self.like, _Rows(*self.total(_rows_of))
+        like = self.like
+        rows = _Rows(*_added(self.blocks.map(partial(_total, _rows_of, (), None))))
         for name in ("regularization", "linear_skip", "datafit", "sigma"):
             object.__setattr__(self, name, getattr(like, name))
         sizes = np.sqrt(rows.squares / rows.n_samples)
@@ -160,6 +197,16 @@ class SpreadProblem(TrainingProblem):
         """m."""
         return self.like.n_outputs
 
+    @property
+    def skip_gram(self) -> Array:
+        """As in process."""
+        return self.rows.skip_gram
+
+    @property
+    def skip_product(self) -> Array:
+        """As in process."""
+        return self.rows.skip_product
+
     @cached_property
     def target_size(self) -> float:
         """Root of the mean variance of the columns of Y; 1 if they are constant."""
@@ -182,13 +229,35 @@ class SpreadProblem(TrainingProblem):
         reg = replace(reg, l2_preactivation=share * reg.l2_preactivation)
         return replace(sample, like=replace(self.like, regularization=reg))
 
-    def total(self, function: Callable[..., Sums], *arguments: Any) -> Sums:
-        """The sum over all sequences of a function of each and the arguments.
+    def total(
+        self, function: Callable[..., Sums], *arguments: Any, states: Sequence[Any] = ()
+    ) -> Sums:
+        """The sums over all sequences of a function of each; ``states`` are :class:`Kept`.
 
         Over those of a block first, and then over the blocks, in their order: so it does not
         depend on which worker is the fastest.
         """
-        return _added(self.blocks.map(_total, function, *arguments))
+        return _added(self._ask(self.blocks.map, _total, function, arguments, states))
+
+    def keep(
+        self, function: Callable[..., Sums], *arguments: Any, states: Sequence[Any] = ()
+    ) -> tuple[Any, Any]:
+        """Two :class:`Kept` arrays, which the function gives of each sequence."""
+        values = self._ask(self.blocks.keep, _each, function, arguments, states)
+        return Kept(self, values, 0), Kept(self, values, 1)
+
+    def _ask(
+        self,
+        ask: Callable[..., Any],
+        of_block: Callable[..., Any],
+        function: Callable[..., Sums],
+        arguments: Sequence[Any],
+        states: Sequence[Kept],
+    ) -> Any:
+        whole = self.n_observed, self.regularization.l2_preactivation
+        terms = tuple(state.term for state in states)
+        kept = [state.values for state in states]
+        return ask(partial(of_block, function, terms, whole), *arguments, kept=kept)
 
     def evaluate(self, hidden_layer: Array, near: Array | None = None) -> Trial | None:
         """As :func:`sktime_alm.solver.reduced.evaluate`."""
@@ -197,9 +266,7 @@ class SpreadProblem(TrainingProblem):
             gram, cross, product = self.total(_readout_sums, hidden_layer)
             if not np.isfinite(gram).all():
                 return None
-            readout = readout_of(
-                self, gram, cross, product, self.rows.skip_gram, self.rows.skip_product
-            )
+            readout = readout_of(self, gram, cross, product)
         if not self.is_squared:
             readout = newton(
                 self,
@@ -212,45 +279,35 @@ class SpreadProblem(TrainingProblem):
     def _trial(self, hidden_layer: Array, readout: Array) -> Trial | None:
         if not np.isfinite(readout).all():
             return None
-        sums = self.derivatives(hidden_layer, readout)
-        none, of_u = np.empty((0, len(hidden_layer))), self.regularization.l2_preactivation
-        objective = sums.loss / self.n_observed + of_u * sums.size
-        objective += self.regularization.of_layers(hidden_layer, readout, none)
+        of_rows = self.residuals(hidden_layer, readout).objective
+        objective = of_rows + self.regularization.of_layers(hidden_layer, readout)
         if not np.isfinite(objective):
             return None
-        no_errors = np.empty((0, self.n_outputs))
-        return Trial(hidden_layer, readout, none, none, no_errors, float(objective))
+        none, no_errors = np.empty((0, len(hidden_layer))), np.empty((0, self.n_outputs))
+        return Trial(hidden_layer, readout, none, none, no_errors, objective)
 
-    def derivatives(self, hidden_layer: Array, readout: Array) -> Derivatives:
-        """The second pass, or its sums if it is among the last ones taken."""
+    def residuals(self, hidden_layer: Array, readout: Array) -> Residuals:
+        """The second pass, or its sums if it is among the last ones taken.
+
+        Those at the rollout with multipliers by the adjoint recursion: ``hidden_layer`` is then
+        the gradient of R.
+        """
         key = hidden_layer.tobytes(), readout.tobytes()
         if key not in self._kept:
             if len(self._kept) == _N_KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            of_u = self.regularization.l2_preactivation
-            sums = self.total(_derivatives, hidden_layer, readout, self.n_observed, of_u)
-            self._kept[key] = Derivatives(*sums)
+            self._kept[key] = Residuals(*self.total(_residuals, hidden_layer, readout))
         return self._kept[key]
 
     def gradient(self, hidden_layer: Array, readout: Array) -> Array:
         """The gradient of R in B."""
-        sums = self.derivatives(hidden_layer, readout)
-        return self._slope_of_penalty(hidden_layer) + sums.hidden_layer
-
-    def _slope_of_penalty(self, hidden_layer: Array) -> Array:
-        l2 = self.regularization.of_hidden_layer(self.n_inputs, len(hidden_layer))
-        slope: Array = 2.0 * l2 * hidden_layer
-        return slope
+        of_penalties, _ = self.regularization.gradient(hidden_layer, readout)
+        return of_penalties + self.residuals(hidden_layer, readout).hidden_layer
 
     def hidden_layer_gram(self, trial: Trial) -> Array:
         """P'P of (3.14)."""
         gram: Array = self.total(_hidden_layer_gram, trial.hidden_layer)[0]
         return gram
-
-    def feasible_point(self, parameters: ElmanParameters) -> Point:
-        """The weights alone: the states stay with the blocks."""
-        none = np.empty((0, parameters.hidden_size))
-        return Point(parameters, none, none)
 
     def objective(self, parameters: ElmanParameters) -> float:
         """R; infinity if the network overflows, or is not contractive enough."""
@@ -259,42 +316,33 @@ class SpreadProblem(TrainingProblem):
         trial = self._trial(parameters.hidden_layer, parameters.readout)
         return np.inf if trial is None else trial.objective
 
-    def objective_at(self, point: Point) -> float:
-        """R of the weights of a point."""
-        return self.objective(point.parameters)
-
-    def certificate(
-        self, parameters: ElmanParameters, tolerance: float, of_losses: Array | None = None
-    ) -> Certificate:
-        """KKT residuals at the rollout with multipliers by the adjoint recursion.
-
-        These leave nothing but the slope in the weights. ``of_losses`` is the gradient of the
-        losses in the hidden layer, by default that at the slopes of the activation.
-        """
-        B, readout = parameters.hidden_layer, parameters.readout
-        r, reg, N = len(B), self.regularization, self.n_observed
-        sums = self.derivatives(B, readout)
-        if of_losses is None:
-            of_losses = sums.hidden_layer
-        of_readout = 2.0 * reg.of_readout(r, self.n_skip) * readout - 2.0 / N * sums.readout
-        of_h = 2.0 / N * float(np.sqrt(np.sum((parameters.A.T @ sums.errors) * parameters.A.T)))
-        of_u = 2.0 * reg.l2_preactivation * float(np.sqrt(sums.size))
-        at_rest = self._slope_of_penalty(B)
-        return certificate_of(
-            self,
-            parameters,
-            ElmanParameters.from_layers(at_rest + of_losses, of_readout),
-            (0.0, 0.0),
-            self.objective(parameters),
-            norm_in_units(self, ElmanParameters.from_layers(at_rest, of_readout), of_h, of_u),
-            tolerance,
-        )
+    def certificate(self, parameters: ElmanParameters, tolerance: float) -> Certificate:
+        """KKT residuals at the rollout with multipliers by the adjoint recursion."""
+        sums = self.residuals(parameters.hidden_layer, parameters.readout)
+        return certificate_of(self, parameters, sums, tolerance)
 
 
-def _total(block: Block, function: Callable[..., Sums], *arguments: Any) -> Sums:
-    """The sum over the sequences of a block, () of none: what a worker does in a pass."""
+def _each(
+    function: Callable[..., Sums],
+    terms: Sequence[int],
+    whole: tuple[int, float] | None,
+    block: Block,
+    *kept_and_arguments: Any,
+) -> States:
+    """Of each sequence of a block, as a part of the whole: what a worker does in a pass."""
+    kept, arguments = kept_and_arguments[: len(terms)], kept_and_arguments[len(terms) :]
+    found = []
     with one_blas_thread, np.errstate(all="ignore"):
-        return _added([function(sequence, *arguments) for sequence in block])
+        for k, sequence in enumerate(block):
+            states = [states[k][term] for states, term in zip(kept, terms, strict=True)]
+            part = sequence.as_part(*whole) if whole else sequence
+            found.append(function(part, *states, *arguments))
+    return found
+
+
+def _total(*of_block: Any) -> Sums:
+    """The sum over the sequences of a block, () of none."""
+    return _added(_each(*of_block))
 
 
 def _added(sums: Sequence[Sums]) -> Sums:
@@ -325,9 +373,7 @@ def _deviations(problem: ElmanProblem, mean: Array) -> Sums:
 
 def _readout_sums(problem: ElmanProblem, hidden_layer: Array) -> Sums:
     """The first pass."""
-    h = problem.rollout_of(hidden_layer)[1]
-    observed = problem.observed(h)
-    return observed.T @ observed, observed.T @ problem.skip, np.dot(observed.T, problem.targets)
+    return readout_sums(problem, problem.rollout_of(hidden_layer)[1])
 
 
 def _loss_of_targets(problem: ElmanProblem) -> Sums:
@@ -349,10 +395,9 @@ def _hidden_layer_gram(problem: ElmanProblem, hidden_layer: Array) -> Sums:
     return (hidden_layer_gram(problem, h, h.T @ h),)
 
 
-def _derivatives(
-    problem: ElmanProblem, hidden_layer: Array, readout: Array, n_observed: int, of_u: float
-) -> Sums:
-    """The second pass; ``n_observed`` is that of all blocks, ``of_u`` the penalty of ||u||^2."""
+def _residuals(problem: ElmanProblem, hidden_layer: Array, readout: Array) -> Residuals:
+    """As :func:`sktime_alm.solver.optimality.residuals`: with these multipliers states balance."""
+    reg, A = problem.regularization, readout[:, : len(hidden_layer)]
     u, h = problem.rollout_of(hidden_layer)
     errors, xi, zeta = problem.errors(readout, h), np.empty_like(u), np.empty_like(u)
     slope = kernels.differentiate(
@@ -364,16 +409,32 @@ def _derivatives(
         u,
         h,
         errors,
-        n_observed,
+        problem.n_observed,
         problem.is_end,
         np.zeros(hidden_layer.shape[1]),
-        of_u,
+        reg.l2_preactivation,
         problem.sigma.kernel,
     )
-    return (
-        problem.loss(readout, h),
-        float(np.vdot(u, u)),
-        slope,
-        np.hstack([errors.T @ h, errors.T @ problem.skip]),
-        errors.T @ errors,
+    weight, of_u = -2.0 / problem.n_observed, float(np.vdot(u, u))
+    return Residuals(
+        hidden_layer=slope,
+        readout=weight * np.hstack([errors.T @ h, errors.T @ problem.skip]),
+        of_h=0.0,
+        of_u=0.0,
+        objective=problem.loss(readout, h) / problem.n_observed + reg.l2_preactivation * of_u,
+        n_kinks=0,
+        objective_h=weight**2 * float(np.sum(A @ A.T * (errors.T @ errors))),
+        objective_u=4.0 * reg.l2_preactivation**2 * of_u,
+        C1=0.0,
+        C2=0.0,
+        u=of_u,
+        h=float(np.vdot(h, h)),
     )
+
+
+def _extent(problem: ElmanProblem, states: Array) -> Sums:
+    return states.shape[0], states.size
+
+
+def _sum(problem: ElmanProblem, states: Array) -> Sums:
+    return (float(states.sum()),)

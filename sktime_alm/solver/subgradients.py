@@ -179,8 +179,7 @@ class _Search:
     def _states(self) -> States:
         problem, (parameters, h, u) = self.problem, self.point
         pull = (2.0 / problem.n_observed) * self.errors @ parameters.A
-        l2 = problem.regularization.l2_preactivation
-        xi, zeta = adjoint_at(problem, parameters.W, u, self.slopes, pull, l2)
+        xi, zeta = adjoint_at(problem, parameters.W, u, self.slopes, pull)
         return States(u, h, self.errors, zeta, xi)
 
     def _gradient(self) -> Array:

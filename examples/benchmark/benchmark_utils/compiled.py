@@ -123,8 +123,9 @@ def _trial(problem: ElmanProblem, hidden_layer: np.ndarray, readout: np.ndarray)
     """The rollout of all weights, with R."""
     u, h = problem.rollout_of(hidden_layer)
     errors = problem.errors(readout, h)
-    loss = float(np.vdot(errors, errors)) / problem.n_observed
-    objective = loss + problem.regularization.of_layers(hidden_layer, readout, u)
+    loss, reg = float(np.vdot(errors, errors)) / problem.n_observed, problem.regularization
+    of_u = reg.l2_preactivation * float(np.vdot(u, u))
+    objective = loss + of_u + reg.of_layers(hidden_layer, readout)
     return Trial(hidden_layer, readout, u, h, errors, objective)
 
 

@@ -179,14 +179,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--hidden-size", type=int, default=20)
     parser.add_argument("--without-torch", action="store_true")
-    parser.add_argument("--series", type=int, help="train on so many series instead")
+    parser.add_argument("--series", type=int, nargs="+", help="train on so many series instead")
     parser.add_argument("--activations", nargs="+", default=["elu", "relu"])
     arguments = parser.parse_args()
     if arguments.series is not None:
-        y = panel(arguments.series)
-        for n in arguments.workers:
-            for activation in arguments.activations:
-                print(pretrained(y, activation, n), flush=True)
+        for n_series in arguments.series:
+            y = panel(n_series)
+            for n in arguments.workers:
+                for activation in arguments.activations:
+                    print(pretrained(y, activation, n), flush=True)
         return
     r = arguments.hidden_size
     all_rows = sorted({int(n_rows) for n_rows in arguments.rows})

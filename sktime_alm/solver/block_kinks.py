@@ -36,15 +36,16 @@ from sktime_alm.solver.rim import Rim
 from sktime_alm.solver.spread import SpreadProblem
 
 # Slopes are looked for where the residual is within so many times the tolerance, which they lower
-# some twenty times; and on, with a larger s, where it is then within the second multiple.
-_NEAR, _CLOSE = 30.0, 2.0
+# some twenty times, or within what the kinks of so many rows leave, whose share is 1/T each; and on,
+# with a larger s, where it is then within the last multiple.
+_NEAR, _NEAR_ROWS, _CLOSE = 30.0, 150.0, 5.0
 # the share of the tolerance that feasibility may take, and a first reach, in root mean squares of u
 _SHARE, _FIRST_REACH = 0.95, 1e-3
 # units that move by less than so many times the reach would have kinks without number
 _MOVING = 30.0
 # s, relative to the mean curvature of the equations: the larger, the less of v is left where slopes
 # are free, and the more passes it takes
-_STRENGTHS = 1e2, 1e3
+_STRENGTHS = 1e2, 1e3, 1e4, 1e5
 _MAX_PASSES, _SOLVED = 12, 0.01
 
 
@@ -53,7 +54,7 @@ def certify_blocks(
 ) -> Certificate:
     """KKT residuals of a network, at the multipliers that make them small."""
     plain = problem.certificate(parameters, tolerance)
-    is_near = plain.residual <= _NEAR * tolerance
+    is_near = plain.residual <= max(_NEAR * tolerance, _NEAR_ROWS / problem.n_samples)
     if plain.is_kkt or not is_near or not problem.sigma.has_kink:
         return plain
     found = _with_slopes(problem, parameters, tolerance)

@@ -14,11 +14,14 @@ from tests.test_spread import LocalBlocks, R, make_problem, random_layer, sequen
 
 
 class Recording(LocalBlocks):
-    """Blocks that keep what they were asked last."""
+    """Blocks that keep what they were asked: the function of a sequence, and its arguments."""
+
+    def __init__(self, blocks):
+        super().__init__(blocks)
+        self.asked = []
 
     def map(self, function, *arguments, kept=()):
-        # of a pass over sequences, as the function of each
-        self.asked = function.args[0], *arguments
+        self.asked.append((function.args[0].__name__, *arguments))
         return super().map(function, *arguments, kept=kept)
 
 
@@ -60,10 +63,12 @@ def test_it_is_the_certificate_of_a_point_with_multipliers_from_the_subdifferent
     blocks = replace(blocks, blocks=recording)
     found = certify_blocks(blocks, parameters, 1e-5)
     assert found.n_kinks > 0
-    function, *arguments = recording.asked
-    assert function.__name__ == "_residuals_at_slopes"
-    point, multipliers = at_slopes(problem, *arguments)
-    expected = certify(problem, point, multipliers, 1e-5)
+    certificates = [
+        certify(problem, *at_slopes(problem, *arguments), 1e-5)
+        for name, *arguments in recording.asked
+        if name == "_residuals_at_slopes"
+    ]
+    expected = min(certificates, key=lambda certificate: certificate.residual)
     for name in ("relative_stationarity", "relative_feasibility", "n_kinks"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-6)
     assert expected.stationarity_blocks.preactivation <= 1e-12

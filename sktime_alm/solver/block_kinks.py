@@ -36,8 +36,8 @@ from sktime_alm.solver.rim import Rim
 from sktime_alm.solver.spread import SpreadProblem
 
 # Slopes are looked for where the residual is within so many times the tolerance, which they lower
-# some twenty times, or within what the kinks of so many rows leave, whose share is 1/T each; and on,
-# with a larger s, where it is then within the last multiple.
+# some twenty times, or within what the kinks of so many rows leave, 1/T each; and on, with a larger
+# s, where it is then within the last multiple.
 _NEAR, _NEAR_ROWS, _CLOSE = 30.0, 150.0, 5.0
 # the share of the tolerance that feasibility may take, and a first reach, in root mean squares of u
 _SHARE, _FIRST_REACH = 0.95, 1e-3

@@ -28,11 +28,7 @@ from reproduction.study import (
     outcome,
 )
 from sktime_alm.solver import ElmanParameters, ElmanProblem
-from sktime_alm.solver.lagrangian import (
-    adjoint_multipliers,
-    gradient_in_hidden_layer,
-    objective_gradient,
-)
+from sktime_alm.solver.lagrangian import adjoint_multipliers, gradient
 from sktime_alm.solver.network import rollout
 from sktime_alm.solver.reformulation import Point
 
@@ -149,19 +145,14 @@ class Backpropagation:
 
     def __call__(self, batch: ElmanProblem, state: np.ndarray) -> np.ndarray:
         """Set the gradient on a batch that begins in some state; return the state after it."""
-        r = len(state)
         with np.errstate(over="ignore", invalid="ignore"):
             u, h = rollout(self.weights, batch.sigma, batch.X, initial_state=state)
             point = Point(self.weights, h, u)
-            xi = adjoint_multipliers(batch, point).xi
-            hidden_layer = gradient_in_hidden_layer(batch, self.weights.hidden_layer, h, xi)
+            multipliers = adjoint_multipliers(batch, point)
+            found = gradient(batch, point, multipliers, gamma=0.0)
             # the package's problems begin in state 0: what the first row adds otherwise
-            hidden_layer[:, :r] -= np.outer(xi[0], state)
-            readout = objective_gradient(batch, point).parameters
-        blocks = np.split(hidden_layer, [r, hidden_layer.shape[1] - 1], axis=1)
-        W, V, b = (*blocks[:2], blocks[2][:, 0])
-        found = (readout.A, W, V, b, readout.c)
-        for own, array in zip(self.gradient.arrays(), found, strict=True):
+            found.hidden_layer[:, : len(state)] -= np.outer(multipliers.xi[0], state)
+        for own, array in zip(self.gradient.arrays(), found.parameters.arrays(), strict=True):
             own[...] = array
         return h[-1]
 

@@ -62,16 +62,22 @@ def backpropagate(problem: ElmanProblem, W: Array, u: Array, zeta: Array) -> Arr
 class Gradient(NamedTuple):
     """The blocks of the subdifferential of L at a point.
 
-    ``parameters``, in the shapes of the weights, and ``h`` of shape (T, r) are gradients.
+    ``hidden_layer`` in [W V b], ``readout`` in [A D c] and ``h`` of shape (T, r) are gradients.
     In the pre-activations L is smooth up to sigma: its limiting subdifferential is
     ``u_smooth - u_slope d sigma(u)``, that is s - q d sigma(u) with
     s = 2 l2 u + xi + gamma C1 and q = zeta + gamma C2.
     """
 
-    parameters: ElmanParameters
+    hidden_layer: Array
+    readout: Array
     h: Array
     u_smooth: Array
     u_slope: Array
+
+    @property
+    def parameters(self) -> ElmanParameters:
+        """The gradient in the weights, in their shapes."""
+        return ElmanParameters.from_layers(self.hidden_layer, self.readout)
 
 
 def augmented_lagrangian(
@@ -146,13 +152,12 @@ def gradient(
         multipliers = update_multipliers(problem, point, multipliers, gamma)
     xi, zeta = multipliers
     of_objective = objective_gradient(problem, point)
-    of_parameters = ElmanParameters.from_layers(
-        gradient_in_hidden_layer(problem, parameters.hidden_layer, h, xi),
-        of_objective.parameters.readout,
-    )
+    hidden_layer = of_objective.hidden_layer
+    hidden_layer -= problem.regressor_product(h, xi).T
     of_h = of_objective.h + zeta
     of_h -= problem.fed_back(parameters.W, xi)
-    return Gradient(of_parameters, of_h, of_objective.u_smooth + xi, zeta)
+    u_smooth = of_objective.u_smooth + xi
+    return Gradient(hidden_layer, of_objective.readout, of_h, u_smooth, zeta)
 
 
 def objective_gradient(problem: ElmanProblem, point: Point) -> Gradient:
@@ -163,20 +168,8 @@ def objective_gradient(problem: ElmanProblem, point: Point) -> Gradient:
     hidden_layer, readout = reg.gradient(parameters.hidden_layer, parameters.readout)
     readout[:, :r] -= pull.T @ h
     readout[:, r:] -= pull.T @ problem.skip
-    of_parameters = ElmanParameters.from_layers(hidden_layer, readout)
-    of_h = np.dot(-pull, parameters.A)
-    return Gradient(of_parameters, of_h, 2.0 * reg.l2_preactivation * u, np.zeros(()))
-
-
-def gradient_in_hidden_layer(
-    problem: ElmanProblem, hidden_layer: Array, h: Array, xi: Array
-) -> Array:
-    """The gradient of the plain Lagrangian in [W V b], of shape (r, r + n + 1)."""
-    r = len(hidden_layer)
-    slope = 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, r) * hidden_layer
-    slope[:, :r] -= problem.previous_product(h, xi).T
-    slope[:, r:] -= xi.T @ problem.inputs
-    return slope
+    of_h, of_u = np.dot(-pull, parameters.A), 2.0 * reg.l2_preactivation * u
+    return Gradient(hidden_layer, readout, of_h, of_u, np.zeros(()))
 
 
 def lipschitz_constants(

@@ -227,8 +227,7 @@ def _slopes(
     """The gradient of L in [W V b] and in [A D c], and the squares of those in h and in u."""
     found = gradient(problem, Point(parameters, h, u), Multipliers(xi, zeta), gamma)
     of_u = problem.sigma.subdifferential_distance(u, found.u_smooth, found.u_slope)
-    of_weights = found.parameters
-    return of_weights.hidden_layer, of_weights.readout, *_squares(found.h, of_u)
+    return found.hidden_layer, found.readout, *_squares(found.h, of_u)
 
 
 def _with_penalties(

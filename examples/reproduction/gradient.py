@@ -177,8 +177,8 @@ def check_gradient(name: str) -> float:
         loss.backward()
         expected = [tensor.grad.clone() for tensor in network.weights()]
         state = Backpropagation(network)(batch, state)
-        for tensor, gradient in zip(network.weights(), expected, strict=True):
-            difference = (tensor.grad - gradient).norm() / gradient.norm()
+        for tensor, slope in zip(network.weights(), expected, strict=True):
+            difference = (tensor.grad - slope).norm() / slope.norm()
             largest = max(largest, difference.item())
     if not largest <= _TOLERANCE:
         raise AssertionError(f"{name}: the compiled gradient is {largest:.1e} off PyTorch's")

@@ -59,6 +59,7 @@ def engine_of(backend: str, params: Mapping[str, Any] | None) -> Iterator[Engine
             "the config backend:parallel must be None, 'threading' or 'dask' for pretrain, "
             f"found {backend!r}"
         )
+    # other parameters of joblib or Dask would silently do nothing here
     value = found.pop(known[backend], None)
     if found:
         raise ValueError(
@@ -93,6 +94,7 @@ def _client() -> Iterator[Any]:
     if known is not None:
         yield known
         return
+    # one thread a worker: the compiled loops keep a core busy each
     with Client(threads_per_worker=1, dashboard_address=":0", set_as_default=False) as client:
         yield client
 
@@ -157,6 +159,7 @@ class Dask:
         from dask import delayed
         from distributed.client import futures_of
 
+        # by default this lists five workers
         workers = list(self.client.scheduler_info(n_workers=-1)["workers"])
         blocks = []
         for share, worker in zip(_shared(parts, len(workers)), workers, strict=False):

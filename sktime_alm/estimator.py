@@ -78,6 +78,7 @@ class Pretrained:
 
     def without_rows(self) -> Pretrained:
         """The same without what grows with the rows of the panel, but for the errors."""
+        # the states of all rows are many times what a forecast needs
         result = self.trained.result.without_states()
         return replace(self, trained=self.trained._replace(result=result))
 
@@ -134,6 +135,7 @@ class Estimator(Trainer):
     ) -> Fitted:
         """Trained on from what was fitted to the first rows, with its penalties."""
         penalties, is_brief = previous.penalties, self.is_brief(n_before, len(series.y))
+        # the same network: new rows have moved mean and scale
         initial = self._in_units(previous.model, *scalers)
         # networks that were stopped early are not trained to the end by the way
         trained = self._continued(is_brief or penalties.is_mean)._train(
@@ -177,6 +179,7 @@ class Estimator(Trainer):
         penalties = self._choose_penalties(rows, (1,), progress)
         bounded = self.within_bound(penalties.max_recurrence)
         trained = bounded._train(rows, penalties, progress)
+        # conformal errors are a series' own, of rows that it is adopted with
         errors = replace(bounded, interval_method="bootstrap")._errors(
             rows, trained, penalties, progress
         )
@@ -289,6 +292,7 @@ class Estimator(Trainer):
         outputs: list[Array] = []
         if len(rows.inputs) and (self.loss.is_log or len(networks) > 1):
             outputs = [self._validation.outputs(network, rows)[0] for network in networks]
+        # of one network there is no telling
         if len(outputs) > 1:
             spread = combined_spread(outputs)
         extent = extent_of(y_scaler.transform(series.y))
@@ -318,6 +322,7 @@ class Estimator(Trainer):
         found = f"found {n_rows}"
         if n_rows < n_given:
             found += f" before {n_given - n_rows} missing"
+        # with one row there is no scale
         full, _ = full_rows(layout.context, series)
         if len(full) < 2:
             name = layout.longest()
@@ -346,6 +351,7 @@ class Estimator(Trainer):
         errors = self._training_errors(rows, trained.networks, penalties)
         if penalties.models:
             validated = self._validation.errors(rows, penalties.models)
+            # of one error there is no distribution
             if len(validated.one_step) > 1:
                 errors = replace(validated, posterior=errors.posterior)
         if self.interval_method != "conformal":
@@ -375,6 +381,7 @@ class Estimator(Trainer):
         n_inputs = rows.inputs.shape[1] if self.linear_skip else 0
         ones = np.ones((len(rows.inputs), 1))
         Z = np.hstack([pairs[0][1], rows.inputs[:, :n_inputs], ones])[rows.is_observed]
+        # of a regression alone the penalty of hidden units does not matter
         alpha = penalties.alpha if np.isfinite(penalties.alpha) else 1.0
         regularization = self.penalties_of(rows, alpha, penalties.skip_alpha)
         l2 = regularization.of_readout(self.hidden_size, n_inputs)
@@ -397,6 +404,7 @@ class Estimator(Trainer):
         """Degrees of freedom that a network has taken beside those of its readout, an output."""
         if not network.A.any():
             return 0.0
+        # the last rows, since the derivatives of all would fill memory
         Z, observed = Z[-_N_COUNTED:], np.flatnonzero(rows.is_observed)[-_N_COUNTED:]
         last = rows.among(np.arange(len(rows.inputs)) >= observed[0])
         problem, m = self.problem(last, regularization), network.n_outputs
@@ -431,6 +439,7 @@ class Estimator(Trainer):
         self, rows: Rows, penalties: Penalties, progress: Progress
     ) -> Iterator[ValidationModel]:
         """Models trained alike on the rows before some of them."""
+        # the errors of one network are asked for; others would be trained for nothing
         alone = replace(self, n_init=1)
         for origin in make_origins(NETWORK_ORIGINS, rows):
             trained = alone._train(rows.among(origin.kept), penalties, progress.quietly())

@@ -198,6 +198,7 @@ class ALMElmanForecaster(NetworkHooks):
 
     def predict_residuals(self, y: Any = None, X: Any = None) -> Any:
         """y less fitted values, of the rows seen if no y is passed; see the base class."""
+        # a forecaster of its own, so that what is asked on the way leaves nothing behind
         twin = self._twin()
         if y is not None:
             return BaseForecaster.predict_residuals(twin, y, X)
@@ -241,6 +242,7 @@ class ALMElmanForecaster(NetworkHooks):
                 "to_torch is for single series, found a panel: use one of forecasters_"
             )
         fitted = self._fitted
+        # an average is no network
         networks = fitted.model.networks
         network = networks[0] if len(networks) == 1 else fitted.result.parameters
         weights = fitted.model.in_original_units(network)

@@ -69,6 +69,7 @@ class History:
         """
         if y.empty:
             raise ValueError(f"y must have a row and a column, found the shape {y.shape}")
+        # of all rows, also those that X is too short for
         calendar = Calendar.of(y.index, calendar)
         y = y.iloc[_first_complete(X, y.index) :]
         steps = calendar.steps(y.index[0], y.index)
@@ -144,6 +145,7 @@ class History:
         What is missing among the first ones is replaced by the value before it.
         """
         stop, known = self.present + 1, self.series.last_known(self.present) + 1
+        # the state begins anew at a gap, so that what lies before it is not needed
         start = max(row for row in self.starts if row < stop)
         first = max(known - n_rows, start)
         filled = pd.DataFrame(self.y[start:known]).ffill().to_numpy()
@@ -252,6 +254,7 @@ class History:
         """
         if is_relative and pd.api.types.is_integer_dtype(horizon):
             return horizon.to_numpy().astype(int)
+        # durations
         if is_relative:
             horizon = self.calendar.later(self.times[self.present], horizon)
         times = self.calendar.comparable(horizon, "fh")
@@ -270,6 +273,7 @@ class History:
     def rows_at(self, steps: IntArray) -> IntArray:
         """The rows so many steps after the present, none of them after the last row."""
         wanted = self.steps[self.present] + steps
+        # sorted steps, in which gaps have no row
         rows = np.minimum(np.searchsorted(self.steps, wanted), len(self.steps) - 1)
         is_missing = self.steps[rows] != wanted
         if is_missing.any():
@@ -289,6 +293,7 @@ class History:
         if is_ahead.any():
             times = seen.append(self.calendar.after(self.times[self.present], steps[is_ahead]))
         times = times.rename(None)
+        # pandas refuses a frequency of times with gaps
         is_regular = len(times) > 0 and bool((np.diff(steps) == 1).all())
         return self.calendar.with_frequency(times) if is_regular else times
 
@@ -323,6 +328,7 @@ class History:
         if n_rows == 0:
             return np.zeros((n_steps, len(reach)))
         times = self.calendar.after(self.times[self.present], np.arange(1, n_rows + 1))
+        # the present may lie before the last row, as in update_predict: X after it has been seen
         known = pd.DataFrame(self.X, self.times, self.X_columns)[self.present + 1 :]
         rows = _found(X, times, self.X_columns, self.calendar)
         rows = known.reindex(times) if rows is None else rows.fillna(known.reindex(times))
@@ -331,9 +337,11 @@ class History:
             self.calendar.comparable(X.index, "X"), sort=False
         )  # fmt: skip
         if len(missing):
+            # as where evaluate passes X of the times of fh alone: the caller has to say more
             is_hole = X is not None and len(X) and (X.index.max() > missing[-1])
             kind = HoleInX if is_hole else ValueError
             raise kind(_without_X(X, missing, n_steps, list(self.X_columns)))
+        # what is not needed may be missing
         values = np.zeros((n_steps, len(reach)))
         values[:n_rows] = np.where(is_needed[:n_rows], rows.to_numpy(dtype=float), 0.0)
         as_floats(pd.DataFrame(values[:n_rows], times, self.X_columns), "X")
@@ -372,6 +380,7 @@ class History:
     def _row_of_last(self, times: pd.Index) -> int:
         row = int(self.times.get_indexer(times[-1:])[0])
         if row < 0:
+            # of a time off the grid the calendar says so
             if times[-1] > self.times[0]:
                 self.calendar.steps(self.times[0], times[-1:])
             raise ValueError(

@@ -59,6 +59,7 @@ class Series(NamedTuple):
         """
         if not np.isnan(self.y[row]).all():
             return row
+        # before a gap in time lie values of another sequence
         start = max(start for start in self.starts if start <= row)
         known = np.flatnonzero(~np.isnan(self.y[start : row + 1]).all(axis=1))
         return start + int(known[-1]) if len(known) else row
@@ -209,6 +210,7 @@ class InputLayout:
     @property
     def context(self) -> int:
         """Number of rows at the beginning of a sequence that only serve as inputs."""
+        # weighted means of X begin with one row, as those of y
         of_X = (term.last if term.half_life is None else 1 for term in self.terms)
         return max((self.least_memory, *of_X))
 
@@ -332,6 +334,7 @@ class InputLayout:
             of_y, others = weights[..., : len(of_recent)], weights[..., len(of_recent) :]
             return np.concatenate([of_y @ of_recent, others], axis=-1)
 
+        # so the compiled loop need not know windows and weighted means
         V, D, r = on_recent(parameters.V), parameters.D, parameters.hidden_size
         on_values = replace(parameters, V=V, D=None if D is None else on_recent(D))
         if changes is not None and D is not None:

@@ -77,6 +77,7 @@ class Partitions:
             times or a series that another part has too; the message names part, series and column.
         """
         parts = _parts_of(y, X)
+        # before anything is trained, which may take hours
         surveys = engine.run(_survey, parts)
         first, found = surveys[0], []
         part_of: dict[Any, str] = {}
@@ -108,6 +109,7 @@ class Partitions:
 
     def sample(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         """Series evenly drawn, as many as have about ``SAMPLE_ROWS`` rows; all of a small panel."""
+        # not at random: the same panel has the same sample, however it is cut into parts
         every = -(-self.n_rows // SAMPLE_ROWS)
         keys = {key for key, _ in self.series[::every]}
         found = self.engine.run(_chosen, [(*part[1:], keys) for part in self.parts])
@@ -135,6 +137,7 @@ class Partitions:
 
 def is_dask(y: Any) -> bool:
     """Whether it is a Dask frame."""
+    # by name, so that Dask need not be there
     return type(y).__module__.split(".")[0] in ("dask", "dask_expr") and hasattr(y, "to_delayed")
 
 
@@ -161,6 +164,7 @@ def _cut(y: pd.DataFrame, X: pd.DataFrame | None) -> list[Part]:
     keys = y.index.droplevel(-1)
     first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
     group = first // SAMPLE_ROWS
+    # at the first series that begins in another multiple of a sample's rows
     cuts = [*first[np.flatnonzero(np.diff(group, prepend=-1))], len(y)]
     parts = []
     for k, (start, stop) in enumerate(pairwise(cuts)):
@@ -222,6 +226,7 @@ def _survey(name: str, y: pd.DataFrame, X: pd.DataFrame | None) -> _Survey:
             pass
     except ValueError as error:
         raise ValueError(f"{error} ({name})") from error
+    # numbers and names alone go back to the client
     counts = np.diff(np.append(np.flatnonzero(begins), len(y)))
     lengths = [(key, int(n_rows)) for key, n_rows in zip(series, counts, strict=True)]
     return _Survey(lengths, list(y.columns), list(columns))
@@ -250,6 +255,7 @@ def _block(
     )
     problems: list[ElmanProblem] = []
     pieces: list[Rows] = []
+    # a series whose targets are all missing has no loss
     for rows in (rows for rows in found if rows.is_observed.any()):
         pieces.append(rows)
         if sum(len(piece.inputs) for piece in pieces) >= _IN_CACHE:

@@ -49,6 +49,7 @@ def fit_blocks(
         is_cut_short = ended in (Status.INTERRUPTED, Status.LOST)
         if is_cut_short:
             break
+    # whose outcome and certificate are shown; all networks forecast
     best = min(results, key=lambda result: result.objective)
     if is_cut_short:
         best = replace(best, status=ended)

@@ -2,6 +2,7 @@
 
     python examples/benchmark/blocks.py --rows 1e4 1e5 1e6 --workers 1 2
     python examples/benchmark/blocks.py --series 1500 --workers 2    # train on them, whole
+    python examples/benchmark/blocks.py --parquet FOLDER    # ten million rows of files
 
 For each number of rows: one evaluation in process, over blocks on threads and on Dask workers, and
 one full-batch epoch (forward and backward) of the same network in PyTorch. Seconds are medians of
@@ -10,16 +11,21 @@ of more workers than there are here: the rows' share of the work, and two round 
 
 With ``--series`` one network is trained on a panel of as many series of 5,000 days, as a user does
 it: ``pretrain`` with the inputs of a HAR, 8 hidden units and all else by default.
+
+With ``--parquet`` two Dask workers of 2 GiB each train on files, written to the folder if it has
+none: 2,000 series of 5,000 days with 12 columns of X. No process ever holds them all.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,11 +104,11 @@ def torch_epoch(n_rows: int, hidden_size: int, n_threads: int) -> float:
 
 
 @contextmanager
-def workers(n_workers: int) -> Iterator[Dask]:
+def workers(n_workers: int, **options: Any) -> Iterator[Dask]:
     """A cluster on this machine."""
     from distributed import Client, LocalCluster
 
-    options = {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": ":0"}
+    options |= {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(**options, silence_logs=50) as cluster, Client(cluster) as client:
         yield Dask(client)
 
@@ -160,16 +166,57 @@ def pretrained(y: pd.DataFrame, activation: str, n_workers: int) -> dict[str, An
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # where it ends above the tolerance
         forecaster.pretrain(y)
+    return {"threads": n_workers} | outcome(forecaster, len(y), began)
+
+
+def outcome(forecaster: ALMElmanForecaster, n_rows: int, began: float) -> dict[str, Any]:
+    """How a network was trained."""
     result = forecaster.pretrained_.pretrained.trained.result
     return {
-        "rows": len(y),
-        "activation": activation,
-        "threads": n_workers,
+        "rows": n_rows,
+        "activation": forecaster.activation,
         "seconds": round(time.perf_counter() - began, 1),
         "status": result.status.name,
         "objective": round(result.objective, 7),
         "relative KKT residual": f"{result.certificate.residual:.1e}",
     }
+
+
+def write_files(folder: Path, n_files: int = 100, n_series: int = 20, n_days: int = 5_000) -> None:
+    """Series that follow X and what they were, as sktime lays out Dask frames."""
+    days = pd.bdate_range("2000-01-03", periods=n_days)
+    names = [f"x{k}" for k in range(N_INPUTS)]
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(n_files):
+        rng = np.random.default_rng(k)
+        X = rng.normal(size=(n_days, n_series, N_INPUTS))
+        y = np.tanh(X[:, :, 0] + 0.5 * X[:, :, 1]) + 0.3 * rng.normal(size=X.shape[:2])
+        for t in range(1, n_days):
+            y[t] += 0.6 * y[t - 1]
+        rows = pd.DataFrame(X.swapaxes(0, 1).reshape(-1, N_INPUTS), columns=names)
+        rows.insert(0, "y", y.T.ravel())
+        rows.insert(0, "__index__day", np.tile(days, n_series))
+        series = [f"{k:03d}-{j:02d}" for j in range(n_series)]
+        rows.insert(0, "__index__series", np.repeat(series, n_days))
+        rows.to_parquet(folder / f"{k:03d}.parquet")
+
+
+def trained_on_files(folder: Path) -> dict[str, Any]:
+    """How long ``pretrain`` takes on two workers, and the most memory that one had."""
+    import dask.dataframe as dd
+
+    if not any(folder.glob("*.parquet")):
+        write_files(folder)
+    rows = dd.read_parquet(folder, split_row_groups=False)
+    index = [name for name in rows.columns if name.startswith("__index__")]
+    y, X = rows[[*index, "y"]], rows.drop(columns="y")
+    with workers(2, memory_limit="2GiB") as engine:
+        forecaster = ALMElmanForecaster(8, "elu", lags=1, exog_lags=0, random_state=0)
+        began = time.perf_counter()
+        forecaster.pretrain(y, X)
+        peaks = engine.client.run(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        found = outcome(forecaster, len(rows), began)
+    return found | {"GiB, the larger worker": round(max(peaks.values()) / 2**20, 2)}
 
 
 def main() -> None:
@@ -181,7 +228,11 @@ def main() -> None:
     parser.add_argument("--without-torch", action="store_true")
     parser.add_argument("--series", type=int, nargs="+", help="train on so many series instead")
     parser.add_argument("--activations", nargs="+", default=["elu", "relu"])
+    parser.add_argument("--parquet", type=Path, help="train on the files of a folder instead")
     arguments = parser.parse_args()
+    if arguments.parquet is not None:
+        print(trained_on_files(arguments.parquet))
+        return
     if arguments.series is not None:
         for n_series in arguments.series:
             y = panel(n_series)

@@ -42,7 +42,9 @@ def update_parameters(
 
 def _systems(problem: ElmanProblem, h: Array, u: Array, xi: Array, gamma: float) -> Sums:
     """The sums over rows of both systems."""
+    # h'h is most of both systems
     gram = h.T @ h
+    # in place: an array of T x r less in every sweep
     rows = gamma * u
     rows += xi
     rhs = problem.regressor_product(h, rows)
@@ -161,6 +163,7 @@ def sweep(
 ) -> Point:
     """One pass over the three blocks: weights, hidden states, pre-activations."""
     check_interrupt()
+    # the weights come first: they need sums over all rows, and what follows none
     _, h, u = point
     parameters = update_parameters(problem, h, u, multipliers, gamma)
     states = problem.keep(_update_states, parameters, gamma, mu, states=(u, *multipliers))

@@ -91,6 +91,7 @@ def states_on(problem: ElmanProblem, trial: Trial, piece: Piece) -> States:
     """Rollout and adjoint at the weights of a trial, on a piece of R."""
     hidden_layer, readout, u, h, errors = trial[:5]
     W = np.ascontiguousarray(hidden_layer[:, : len(hidden_layer)])
+    # otherwise the piece is the network itself, rolled out already
     if piece.held.any():
         u, h = rollout_on(problem, hidden_layer, piece)
         errors = problem.errors(readout, h)
@@ -186,6 +187,7 @@ def second_order(problem: ElmanProblem, trial: Trial, width: float) -> SecondOrd
     bend = _bend(problem, trial, states)
     if problem.sigma.has_kink:
         slope = problem.sigma.kernel[1]
+        # a kink that is spread over 2 reach has its jump in slope as a curvature of jump / 2 reach
         reach = np.maximum(width * np.sqrt(np.mean(trial.u**2, axis=0)), np.finfo(float).tiny)
         bend += (np.abs(trial.u) < reach) * states.zeta * (1.0 - slope) / (2.0 * reach)
     sums = _Sums(problem, trial, piece.slopes, states, bend)
@@ -200,6 +202,7 @@ def _bend(problem: ElmanProblem, trial: Trial, states: States) -> Array:
     l2, r = problem.regularization.l2_preactivation, len(trial.hidden_layer)
     if not problem.sigma.has_kink:
         return states.zeta * problem.sigma.curvature(states.u) - 2.0 * l2
+    # of the others the penalty is next to nothing beside how their losses are curved
     A = trial.readout[:, :r]
     is_light = problem.n_observed * l2 > _LIGHT * np.einsum("ij,ij->j", A, A)
     bend = np.zeros_like(states.u)

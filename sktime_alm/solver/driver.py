@@ -84,6 +84,7 @@ def _run(
     try:
         while status is None:
             step, why = _next(steps)
+            # the method has nothing left to try
             if step is None:
                 certificate = certificate or _certified(problem, last, settings.tolerance)
                 status = Status.CONVERGED if certificate.is_kkt else why
@@ -93,6 +94,7 @@ def _run(
                 last, reached = step, step.objective
                 if reached is None:
                     reached = problem.objective(step.point.parameters)
+                # the paper's method may raise R on its way
                 if reached < objective:
                     best, objective = step.point.parameters, reached
                 certificate = _certified(problem, step, settings.tolerance)
@@ -103,6 +105,7 @@ def _run(
         status = Status.INTERRUPTED
     except Lost:
         status = Status.LOST
+    # one that came too late for a step to raise it
     if take_interrupt():
         status = Status.INTERRUPTED
     h, u, xi, zeta = (_here(states) for states in (*last.point[1:], *last.multipliers))
@@ -177,6 +180,7 @@ def _improved(history: list[IterationRecord], patience: int) -> bool:
     """Whether the last records hold a better objective or KKT residual than all before."""
     if len(history) <= patience:
         return True
+    # either may stand still for long while the other falls
     earlier, recent = history[:-patience], history[-patience:]
 
     def best(records: list[IterationRecord], measure: str) -> float:

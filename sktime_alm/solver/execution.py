@@ -39,6 +39,7 @@ def limited(max_seconds: float | None = None) -> Iterator[None]:
     KeyboardInterrupt
         At the end, if an interrupt was noted that nothing has taken.
     """
+    # a fit within a fit may end earlier than that, and no later
     before = _current.deadline
     if max_seconds is not None:
         _current.deadline = min(before, time.perf_counter() + max_seconds)
@@ -86,6 +87,7 @@ def _noted_interrupts() -> Iterator[None]:
 
     def note(number: int, frame: Any) -> None:
         _current.is_interrupted = True
+        # a second Ctrl-C is not waited for
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     signal.signal(signal.SIGINT, note)
@@ -118,6 +120,7 @@ class _OneBLASThread:
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
+            # the last one out, whichever came in first
             self._n_fits -= 1
             if self._n_fits == 0:
                 with _any_thread_may_limit():

@@ -101,6 +101,7 @@ def _add_rows(
 
     Index and weights reach seven entries further than ``n_rows``; those weights are 0.
     """
+    # independent sums of two, which the processor adds at the same time
     for k in range(0, n_rows, 8):
         i0, i1, i2, i3 = index[k], index[k + 1], index[k + 2], index[k + 3]
         i4, i5, i6, i7 = index[k + 4], index[k + 5], index[k + 6], index[k + 7]
@@ -145,6 +146,7 @@ def rollout(
             state = restart[j] if is_first else h[t - 1, j]
             index[n_active], weights[n_active] = j, state
             n_active += 1 if state != 0.0 else 0
+        # what is left over from eight at a time is added with weight 0
         for j in range(n_active, n_active + 7):
             weights[j] = 0.0
         _add_rows(u, t, W_T, index, weights, n_active)
@@ -166,6 +168,7 @@ def adjoint(
     index, weights = np.zeros(r + 7, np.intp), np.zeros(r + 7)
     for t in range(T - 1, -1, -1):
         if not is_end[t]:
+            # units that were off pass nothing back
             n_active = 0
             for j in range(r):
                 index[n_active], weights[n_active] = j, xi[t + 1, j]
@@ -190,12 +193,14 @@ def cholesky_solve(matrix: Array, rhs: Array) -> bool:
     False if the matrix is not positive definite up to rounding, or not finite.
     """
     size, n_columns = rhs.shape
+    # of so small a matrix calling LAPACK costs more than it does
     for j in range(size):
         smallest = SMALLEST_PIVOT * matrix[j, j]
         for k in range(j):
             factor = matrix[j, k]
             for i in range(j, size):
                 matrix[i, j] -= factor * matrix[i, k]
+        # a comparison that a NaN fails as well
         if not (smallest < matrix[j, j] < math.inf):
             return False
         root = math.sqrt(matrix[j, j])
@@ -256,6 +261,7 @@ def evaluate(
 
     n_observed = T - len(missing)
     weight = 2.0 / n_observed
+    # missing rows go on being states of the rows after them
     observed = h if len(missing) == 0 else h.copy()
     for t in missing:
         for i in range(r):
@@ -309,6 +315,7 @@ def differentiate(
     np.dot((2.0 / n_observed) * errors, np.ascontiguousarray(readout[:, :r]), zeta)
     W = np.ascontiguousarray(hidden_layer[:, :r])
     adjoint(zeta, xi, u, W, is_end, l2_preactivation, sigma)
+    # shifted views rather than copies, and what they add across sequences taken off below
     of_inputs, of_states = np.dot(xi.T, inputs), np.dot(xi[1:].T, h[:-1])
     gradient = np.empty_like(hidden_layer)
     for i in range(r):
@@ -380,6 +387,7 @@ def update_preactivations(
     slope: float,
 ) -> None:
     """(3.16) in one pass, of a piecewise linear activation: replace the drive by the new u."""
+    # a division takes as long as ten products
     inverse = 1.0 / gamma
     T, r = u.shape
     for t in range(T):

@@ -66,10 +66,12 @@ class Local:
             H, g, rows = Z.T @ (H @ Z), g @ Z, rows @ Z
             self.rim_rows = self.rim_rows @ Z
         self.H, self.g, self.rows = H, g, rows
+        # downhill as far along directions in which R is concave as if it were convex
         values, self.V = eigh(H, check_finite=False, driver="evd")
         self.curvature = np.maximum(np.abs(values), 1e-8 * np.abs(values).max())
         self.g_along, self.rows_along = g @ self.V, rows @ self.V
         self.rim_along = self.rim_rows @ self.V
+        # the length of the shortest step that brings a unit to its kink
         u = np.abs(model.states.u.flat[model.units])
         self.reach = u / np.maximum(compiled.row_norms(rows), 1e-300)
 
@@ -88,6 +90,7 @@ class Local:
             return H
         self.rim, k = rim, rim.k
         self.recurrence = (rim.U[:, :k] * multipliers) @ rim.V[:, :k].T
+        # steps stay tangential, and are snapped onto the rim where they end
         C = self._whitened(rim.normals)
         self.tangent = qr(C.T, check_finite=False)[0][:, len(C) :]
         bent = rim.curvature(multipliers).reshape(r, r, r, r)
@@ -98,6 +101,7 @@ class Local:
         """The singular values near the bound whose multipliers are positive, with these."""
         if not rim.k:
             return rim, np.zeros(0)
+        # kinks that are held balance a part of the gradient too: both multipliers at once
         model, normals = self.model, rim.normals
         is_held = model.piece.held.flat[model.units]
         both = np.vstack([self._whitened(normals), model.rows[is_held]])
@@ -120,6 +124,7 @@ class Local:
         """The step at a damping, through the dual of the quadratic program."""
         inverse = 1.0 / (self.curvature + damping)
         along = -inverse * self.g_along
+        # kinks that the step without kinks does not reach have no part in it
         near = np.flatnonzero(self.reach <= np.linalg.norm(along))
         if len(near) > most:
             near = np.sort(near[np.argsort(self.reach[near], kind="stable")[:most]])
@@ -130,6 +135,7 @@ class Local:
         y = np.clip(np.zeros(len(v)), low, high)
         if len(v):
             y = compiled.box_minimum((rows * inverse) @ rows.T, v, low, high, y)
+        # a slope strictly within its interval is that of a unit at its kink
         edge = 1e-7 * (high - low)
         inside = (y > low + edge) & (y < high - edge)
         return self._step(near, y, inside[: len(near)], along - inverse * (y @ rows), damping)

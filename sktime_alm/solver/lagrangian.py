@@ -54,6 +54,7 @@ def adjoint_multipliers(problem: ElmanProblem, point: Point) -> Multipliers:
 def backpropagate(problem: ElmanProblem, W: Array, u: Array, zeta: Array) -> Array:
     """Complete zeta = -2/T A'(A h + D x + c - y) by W' xi_{t+1} in place, and return xi."""
     l2 = problem.regularization.l2_preactivation
+    # every entry is written by the recursion
     xi = np.empty_like(u)
     kernels.adjoint(zeta, xi, u, np.ascontiguousarray(W), problem.is_end, l2, problem.sigma.kernel)
     return xi
@@ -148,6 +149,7 @@ def gradient(
     is differentiated, so these updated multipliers are all that is needed.
     """
     parameters, h, _ = point
+    # what a KKT residual is, at gamma = 0, needs no constraints
     if gamma != 0.0:
         multipliers = update_multipliers(problem, point, multipliers, gamma)
     xi, zeta = multipliers
@@ -188,6 +190,7 @@ def lipschitz_constants(
     at_zero = abs(float(problem.sigma.value(np.zeros(1))[0])) * np.sqrt(T * r)
 
     delta = level + (xi_norm**2 + zeta_norm**2) / (2.0 * gamma)
+    # in NumPy's numbers, of which a division by 0 is infinite
     with np.errstate(divide="ignore"):
         u_bound = np.sqrt(delta / np.float64(reg.l2_preactivation))
         hidden_layer = np.float64(min(reg.l2_recurrent, reg.l2_input, reg.l2_bias))

@@ -258,6 +258,7 @@ def _outcomes(
 
     def start(seed: np.random.SeedSequence, callback: Callback | None) -> _Outcome:
         drawn = initialize(initialization, *shape, np.random.default_rng(seed))
+        # the linear part need not be learned: only what the hidden units add to it
         if linear is not None:
             drawn = replace(drawn, c=linear.c, D=linear.D)
         hidden_layer = problem.contraction.nearest(drawn.hidden_layer)
@@ -313,6 +314,7 @@ def _run_starts(
                 break
         return outcomes
 
+    # callbacks need not be safe in threads: they are called one at a time
     ended, lock = Event(), Lock()
 
     def watched(record: IterationRecord) -> bool:
@@ -327,6 +329,7 @@ def _run_starts(
     with ThreadPoolExecutor(n_threads) as pool:
         futures = [pool.submit(start, seed, watched) for seed in seeds]
         left = set(futures)
+        # with a timeout, since an interrupt reaches the main thread between two waits
         while left and not ended.is_set():
             done, left = wait(left, timeout=_POLL_SECONDS, return_when=FIRST_EXCEPTION)
             results = [future for future in done if not future.exception()]
@@ -335,6 +338,7 @@ def _run_starts(
             )
             if is_over or take_interrupt():
                 ended.set()
+        # those that run see that it has ended at their next record
         for future in left:
             future.cancel()
         return [future.result() for future in futures if not future.cancelled()]
@@ -362,6 +366,7 @@ def _explodes(problem: ElmanProblem, parameters: ElmanParameters) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite(problem.objective(parameters)):
             return True
+        # a gradient may overflow where R does not
         iterate = iterate_at(problem, parameters.hidden_layer)
         if iterate is None:
             return True
@@ -371,6 +376,7 @@ def _explodes(problem: ElmanProblem, parameters: ElmanParameters) -> bool:
 
 def seed_sequence(random_state: RandomState) -> np.random.SeedSequence:
     """A seed sequence; start i depends on the random state and on i alone."""
+    # drawing from what was passed, so that a second fit with it has other starts
     if isinstance(random_state, np.random.Generator):
         return np.random.SeedSequence(int(random_state.integers(2**63)))
     if isinstance(random_state, np.random.RandomState):

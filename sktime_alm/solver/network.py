@@ -210,6 +210,7 @@ def simulate(
     readouts = parameters.readout[np.newaxis]
     if changes is not None:
         readouts = readouts + changes
+    # the compiled loop knows networks with a D alone
     if parameters.D is None:
         nothing = np.zeros((*readouts.shape[:2], parameters.n_inputs))
         readouts = np.concatenate([readouts[..., :-1], nothing, readouts[..., -1:]], axis=2)

@@ -291,6 +291,7 @@ def certificate_of(
     # of R(s) only the slope in the readout depends on the rows
     of_R = _with_penalties(problem, parameters, np.zeros_like(sums.hidden_layer), sums.readout)
     size_of_gradient = norm_in_units(problem, of_R, *_roots(sums.objective_h, sums.objective_u))
+    # of nearly exact fits terms that cancel are all that the gradient is made of
     level = max(error_level(problem, objective), size_of_gradient)
     recurrence = _bound_on_recurrence(problem, parameters, of_L.W, level, tolerance)
     of_weights = replace(of_L, W=of_L.W + recurrence.multiplier)
@@ -325,8 +326,10 @@ def _bound_on_recurrence(
     if contraction.has_scaling:
         p = contraction.frame_of(parameters.hidden_layer).variables[:, -1]
         scaling = np.exp(p[:, None] - p)
+    # in the norm that is bounded W is P W P^-1, and gradients in it are scaled the other way
     rim = Rim.of(scaling * W, bound, tolerance)
     excess = 0.0 if contraction.contains(W) else float(rim.values[0] / bound - 1.0)
+    # a negative multiplier would say that W wants to leave the bound: then it is not held
     rim, S = rim.released(rim.multiplier(gradient_in_W / scaling))
     U, V = rim.U[:, : rim.k], rim.V[:, : rim.k]
     slack = float(S @ np.maximum(bound - rim.values[: rim.k], 0.0))

@@ -107,6 +107,7 @@ def _evaluate_states(
     problem: ElmanProblem, hidden_layer: Array, u: Array, h: Array, near: Array | None = None
 ) -> Trial | None:
     """The same in NumPy, from the rollout; by least squares where no readout is best."""
+    # squares, since it is products of states that the readout is found from
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite((h * h).sum()):
             return None
@@ -177,6 +178,7 @@ def penalty_of(problem: ElmanProblem | SpreadProblem, trial: Trial) -> float:
     """
     A = trial.readout[:, : len(trial.hidden_layer)]
     curvature = 2.0 / problem.n_observed * float(np.einsum("ij,ij->", A, A)) / A.shape[1]
+    # a network without a readout has none; the metric must be positive definite
     return max(curvature, np.finfo(float).tiny)
 
 
@@ -194,6 +196,7 @@ def metric(problem: ElmanProblem | SpreadProblem, trial: Trial) -> Array:
         else hidden_layer_gram(problem, h, h.T @ h)
     )
     matrix = penalty_of(problem, trial) * gram
+    # a view of the matrix
     diagonal = matrix.reshape(-1)[:: len(matrix) + 1]
     diagonal += 2.0 * problem.regularization.of_hidden_layer(problem.n_inputs, r)
     units = np.ones(len(matrix))

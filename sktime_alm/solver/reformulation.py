@@ -287,6 +287,7 @@ class ElmanProblem(TrainingProblem):
         ``n_observed`` and ``l2_preactivation`` are those of the larger problem, whose loss is the
         mean over all its rows.
         """
+        # before it is copied, so that no part works it out again
         for name in _OF_ROWS:
             getattr(self, name)
         part = copy(self)
@@ -332,6 +333,7 @@ class ElmanProblem(TrainingProblem):
         varies = np.ptp(observed, axis=0) > 0.0
         if not varies.any():
             return 1.0
+        # as shares of the largest: squares might overflow
         largest = float(sizes[varies].max())
         squares = np.where(varies, sizes / largest, 0.0) ** 2
         return largest * float(np.sqrt(squares.mean()))

@@ -38,6 +38,7 @@ class Rim(NamedTuple):
 
     def multiplier(self, gradient: Array) -> Array:
         """The symmetric M of shape (k, k) with U_k M V_k' nearest to minus a gradient in W."""
+        # the constraints are symmetric in a and b, so that a skew part balances nothing
         M = -self.U[:, : self.k].T @ gradient @ self.V[:, : self.k]
         return 0.5 * (M + M.T)
 
@@ -58,6 +59,7 @@ class Rim(NamedTuple):
         The frame is turned to the eigenvectors of the multiplier.
         """
         values, vectors = np.linalg.eigh(M)
+        # largest first, so that what is released comes last and k just falls
         values, vectors, k = values[::-1], vectors[:, ::-1], self.k
         U, V = self.U.copy(), self.V.copy()
         U[:, :k], V[:, :k] = U[:, :k] @ vectors, V[:, :k] @ vectors
@@ -74,6 +76,7 @@ class Rim(NamedTuple):
             s, weighted = self.values[j], multipliers[:, None] * b
             both = a.T @ weighted
             part = rho * (a.T @ (multipliers[:, None] * a) + b.T @ weighted) + s * (both + both.T)
+            # singular values next to the held ones would make it infinite
             H += part / max(rho**2 - s**2, 1e-3 * rho**2)
         skew = 0.5 * (outer[:k, :k] - outer[:k, :k].transpose(1, 0, 2))
         weighted = skew * multipliers[None, :, None]
@@ -84,6 +87,7 @@ class Rim(NamedTuple):
         """[W V b] with the k largest singular values of W at the bound, the others within it."""
         r = len(hidden_layer)
         U, values, Vt = np.linalg.svd(hidden_layer[:, :r])
+        # of matrices with these singular values it is the nearest in the Frobenius norm
         values = np.minimum(values, self.bound)
         values[: self.k] = self.bound
         return np.hstack([(U * values) @ Vt, hidden_layer[:, r:]])

@@ -254,6 +254,7 @@ class SpreadProblem(TrainingProblem):
         arguments: Sequence[Any],
         states: Sequence[Kept],
     ) -> Any:
+        # blocks are loaded before penalties are chosen, so that these travel with each question
         whole = self.n_observed, self.regularization.l2_preactivation
         terms = tuple(state.term for state in states)
         kept = [state.values for state in states]
@@ -262,6 +263,7 @@ class SpreadProblem(TrainingProblem):
     def evaluate(self, hidden_layer: Array, near: Array | None = None) -> Trial | None:
         """As :func:`sktime_alm.solver.reduced.evaluate`."""
         readout = near
+        # other losses begin with the readout of the squared one unless they have a nearer one
         if readout is None or self.is_squared:
             gram, cross, product = self.total(_readout_sums, hidden_layer)
             if not np.isfinite(gram).all():
@@ -292,6 +294,7 @@ class SpreadProblem(TrainingProblem):
         Those at the rollout with multipliers by the adjoint recursion: ``hidden_layer`` is then
         the gradient of R.
         """
+        # objective, gradient and certificate are asked for one by one, at the same weights
         key = hidden_layer.tobytes(), readout.tobytes()
         if key not in self._kept:
             if len(self._kept) == _N_KEPT:
@@ -423,6 +426,7 @@ def _residuals(problem: ElmanProblem, hidden_layer: Array, readout: Array) -> Re
         of_u=0.0,
         objective=problem.loss(readout, h) / problem.n_observed + reg.l2_preactivation * of_u,
         n_kinks=0,
+        # ||e A||^2 without another array of T x r
         objective_h=weight**2 * float(np.sum(A @ A.T * (errors.T @ errors))),
         objective_u=4.0 * reg.l2_preactivation**2 * of_u,
         C1=0.0,

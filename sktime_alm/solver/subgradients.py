@@ -88,6 +88,7 @@ class _Search:
         self.problem, self.parameters, self.at_kink = problem, parameters, at_kink
         self.index = np.flatnonzero(at_kink)
         self.least = float(problem.sigma.kernel[1])
+        # held units are linear with slope 0: at u = 0 that is where they are, to rounding
         nothing = np.zeros(at_kink.shape)
         u, h = rollout_on(problem, parameters.hidden_layer, Piece(at_kink, nothing))
         u[at_kink] = 0.0
@@ -108,6 +109,7 @@ class _Search:
         for _ in range(_MAX_ROUNDS):
             self._descend(free)
             inside, zeta = self.slopes.flat[self.index], self.states.zeta.flat[self.index]
+            # where zeta >= 0 the limiting subdifferential has the two sides and nothing between
             is_split = (zeta >= 0.0) & (inside > self.least) & (inside < 1.0)
             is_sound = self._release_rim()
             if not is_split.any() and is_sound:
@@ -120,6 +122,7 @@ class _Search:
     def _flip(self, free: BoolArray) -> None:
         """Try the other side at kinks with zeta >= 0."""
         sided = np.flatnonzero(self.states.zeta.flat[self.index] >= 0.0)
+        # one after the other: all choices together are two to the power of their number
         if len(sided) > _MAX_FLIPS:
             return
         free = free.copy()
@@ -139,6 +142,7 @@ class _Search:
         """Gauss-Newton steps in the slopes that are free, each halved until the norm falls."""
         for _ in range(_MAX_ROUNDS):
             before, here = self._size(), self.slopes.flat[self.index].copy()
+            # a slope acts through the rows before it as well, so that the model is not exact
             change = np.zeros(len(here))
             change[free] = self._gauss_newton(free, here[free])
             length, is_lower = 1.0, False

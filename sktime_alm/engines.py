@@ -159,18 +159,20 @@ class Dask:
         from dask import delayed
         from distributed.client import futures_of
 
-        # by default this lists five workers
-        workers = list(self.client.scheduler_info(n_workers=-1)["workers"])
+        # those of a cluster may still be on their way
+        self.client.wait_for_workers(1)
+        # by default this lists five
+        n_workers = len(self.client.scheduler_info(n_workers=-1)["workers"])
         blocks = []
-        for share, worker in zip(_shared(parts, len(workers)), workers, strict=False):
+        for share in _shared(parts, n_workers):
             if futures_of(share):
                 # frames that the cluster holds already are not read but passed on
                 block = delayed(_joined, pure=False)(*_tasks(function, share))
             else:
                 block = delayed(_read, pure=False)(_Unread(function, share))
-            # another worker may take over, but as long as it is there each has its own
-            kept = {"workers": [worker], "allow_other_workers": True, "retries": _RETRIES}
-            blocks.append(self.client.compute(block, **kept))
+            # Dask gives each worker one. Were they told whom, blocks would wait for ever for
+            # workers that all died at once and came back under other addresses
+            blocks.append(self.client.compute(block, retries=_RETRIES))
         return _DaskBlocks(self.client, blocks)
 
 

@@ -191,20 +191,28 @@ def test_one_X_serves_all_series_in_every_part():
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_changes_nothing(processes):
+@pytest.mark.parametrize("n_killed", [1, 2])
+def test_workers_that_are_killed_change_nothing(n_killed, processes):
     y, X = make_panel()
     expected = pretrained(y, X, "threading", {"n_jobs": 2})
     killed: list[int] = []
 
-    def kill_one(record):
-        if not killed and record.phase == "alm" and record.n_sweeps:
-            pids = processes.run(os.getpid)
-            killed.append(next(iter(pids.values())))
-            os.kill(killed[0], signal.SIGKILL)
+    def kill_some(record):
+        # the blocks' residuals are those of feasible points, exactly
+        if not killed and record.preactivation_violation == 0.0:
+            killed.extend(list(processes.run(os.getpid).values())[:n_killed])
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
 
-    found = pretrained(y, X, "dask", callback=kill_one, alpha=1.0)
-    assert killed
+    found = pretrained(y, X, "dask", callback=kill_some, alpha=1.0)
+    assert len(killed) == n_killed
     np.testing.assert_array_equal(weights(found), weights(expected))
+
+
+def test_each_worker_has_a_block(client):
+    blocks = Dask(client).load(lambda k: [k], [(k,) for k in range(10)])
+    assert blocks.map(sum) == [10, 35]
+    assert len({holders[0] for holders in client.who_has(blocks._blocks).values()}) == 2
 
 
 @pytest.mark.slow

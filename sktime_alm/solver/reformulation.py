@@ -271,6 +271,10 @@ class ElmanProblem(TrainingProblem):
         _check_datafit(self.datafit, self.targets)
         _check_sizes(self.X, self.targets)
 
+    def __sizeof__(self) -> int:
+        # Dask moves a block to an idle worker where that seems cheap
+        return object.__sizeof__(self) + self.inputs.nbytes + self.targets.nbytes + self.Y.nbytes
+
     @property
     def n_samples(self) -> int:
         """T."""

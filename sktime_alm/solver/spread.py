@@ -13,9 +13,10 @@ blocks; those of a lost worker are worked out again from the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from operator import add
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -243,7 +244,7 @@ class SpreadProblem(TrainingProblem):
         self, function: Callable[..., Sums], *arguments: Any, states: Sequence[Any] = ()
     ) -> tuple[Any, Any]:
         """Two :class:`Kept` arrays, which the function gives of each sequence."""
-        values = self._ask(self.blocks.keep, _each, function, arguments, states)
+        values = self._ask(self.blocks.keep, _states, function, arguments, states)
         return Kept(self, values, 0), Kept(self, values, 1)
 
     def _ask(
@@ -331,30 +332,35 @@ def _each(
     whole: tuple[int, float] | None,
     block: Block,
     *kept_and_arguments: Any,
-) -> States:
-    """Of each sequence of a block, as a part of the whole: what a worker does in a pass."""
+) -> Iterator[Sums]:
+    """Of each sequence of a block, as a part of the whole."""
     kept, arguments = kept_and_arguments[: len(terms)], kept_and_arguments[len(terms) :]
-    found = []
+    for k, sequence in enumerate(block):
+        states = [states[k][term] for states, term in zip(kept, terms, strict=True)]
+        part = sequence.as_part(*whole) if whole else sequence
+        yield function(part, *states, *arguments)
+
+
+def _states(*of_block: Any) -> States:
+    """What a worker keeps of each sequence."""
     with one_blas_thread, np.errstate(all="ignore"):
-        for k, sequence in enumerate(block):
-            states = [states[k][term] for states, term in zip(kept, terms, strict=True)]
-            part = sequence.as_part(*whole) if whole else sequence
-            found.append(function(part, *states, *arguments))
-    return found
+        return list(_each(*of_block))
 
 
 def _total(*of_block: Any) -> Sums:
-    """The sum over the sequences of a block, () of none."""
-    return _added(_each(*of_block))
+    """What a worker does in a pass: the sum over the sequences of a block, () of none."""
+    with one_blas_thread, np.errstate(all="ignore"):
+        return _added(_each(*of_block))
 
 
-def _added(sums: Sequence[Sums]) -> Sums:
-    """Term by term, from the first to the last."""
-    found = [terms for terms in sums if terms]
-    total = list(found[0]) if found else []
-    for terms in found[1:]:
-        total = [so_far + term for so_far, term in zip(total, terms, strict=True)]
-    return tuple(total)
+def _added(sums: Iterable[Sums]) -> Sums:
+    """Term by term, from the first to the last; () of none."""
+    total: Sums = ()
+    for terms in sums:
+        # a block without sequences has none
+        if terms:
+            total = tuple(map(add, total, terms)) if total else terms
+    return total
 
 
 def _rows_of(problem: ElmanProblem) -> Sums:

@@ -214,10 +214,11 @@ class _DaskBlocks:
     def _tasks(
         self, function: Callable[..., Any], arguments: Sequence[Any], kept: Sequence[Any]
     ) -> list[Any]:
-        return [
-            self._client.submit(function, *of_block, *arguments, pure=False, retries=_RETRIES)
-            for of_block in zip(self._blocks, *kept, strict=True)
-        ]
+        # all at once: while a worker has no task yet it steals that of another, block and all
+        each = ([argument] * len(self._blocks) for argument in arguments)
+        every = self._blocks, *kept, *each
+        found: list[Any] = self._client.map(function, *every, pure=False, retries=_RETRIES)
+        return found
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from itertools import takewhile
 
 import numpy as np
 
+from sktime_alm.averaging import joined
 from sktime_alm.bias import bias_of_skip
 from sktime_alm.fitted import Fitted, combined_spread, last_states
 from sktime_alm.inputs import InputLayout, Rows, Series, full_rows, n_seen
@@ -145,7 +146,7 @@ class Estimator(Trainer):
         if previous.errors.is_validated:
             # those of the models that chose the penalties serve on where these are kept
             validated = previous.errors.in_units(previous.model.y_scaler, scalers[0])
-            errors = replace(validated, posterior=errors.posterior)
+            errors = replace(validated, posteriors=errors.posteriors)
         if self.interval_method == "conformal":
             errors = (
                 _extended(errors, previous, series, n_before, scalers[0])
@@ -233,7 +234,7 @@ class Estimator(Trainer):
         if errors.runs is None and len(rows.inputs):
             everywhere = np.ones(len(rows.inputs), dtype=bool)
             # the networks have seen none of these rows
-            unseen = Origin(~everywhere, everywhere), pretrained.trained.networks[0]
+            unseen = Origin(~everywhere, everywhere), joined(pretrained.trained.networks)
             found = self._validation.backtest(rows, [unseen], MAX_STEPS)
             by_step = _by_step(*found, errors.scale)
         return replace(errors, by_step=by_step or errors.of_steps())
@@ -353,7 +354,7 @@ class Estimator(Trainer):
             validated = self._validation.errors(rows, penalties.models)
             # of one error there is no distribution
             if len(validated.one_step) > 1:
-                errors = replace(validated, posterior=errors.posterior)
+                errors = replace(validated, posteriors=errors.posteriors)
         if self.interval_method != "conformal":
             return errors
         return self._calibrated(errors, rows, penalties, progress)
@@ -379,23 +380,28 @@ class Estimator(Trainer):
     ) -> Errors:
         pairs = [self._validation.outputs(network, rows) for network in networks]
         n_inputs = rows.inputs.shape[1] if self.linear_skip else 0
-        ones = np.ones((len(rows.inputs), 1))
-        Z = np.hstack([pairs[0][1], rows.inputs[:, :n_inputs], ones])[rows.is_observed]
+        direct = np.hstack([rows.inputs[:, :n_inputs], np.ones((len(rows.inputs), 1))])
         # of a regression alone the penalty of hidden units does not matter
         alpha = penalties.alpha if np.isfinite(penalties.alpha) else 1.0
         regularization = self.penalties_of(rows, alpha, penalties.skip_alpha)
         l2 = regularization.of_readout(self.hidden_size, n_inputs)
         outputs = np.mean([pair[0] for pair in pairs], axis=0)
         outputs, targets = outputs[rows.is_observed], rows.targets[rows.is_observed]
-        n_hidden = self._parameters_of_hidden_layer(rows, networks[0], Z, regularization)
-        p = effective_parameters(Z, l2) + n_hidden
-        one_step = as_new_errors(targets - outputs, p, is_centred=not self.loss.is_log)
+        p, posteriors = [], []
+        for network, (_, states) in zip(networks, pairs, strict=True):
+            Z = np.hstack([states, direct])[rows.is_observed]
+            n_hidden = self._parameters_of_hidden_layer(rows, network, Z, regularization)
+            p.append(effective_parameters(Z, l2) + n_hidden)
+            posteriors.append(self._posterior(rows, network, Z, l2, n_hidden))
+        # a mean of networks has the mean of their degrees of freedom
+        n_fitted, is_centred = float(np.mean(p)), not self.loss.is_log
+        one_step = as_new_errors(targets - outputs, n_fitted, is_centred)
         scale = Scale.fit(outputs, one_step)
         return Errors(
             one_step / scale.of(outputs),
             np.ones((1, targets.shape[1])),
             scale,
-            posterior=self._posterior(rows, networks[0], Z, l2, n_hidden),
+            posteriors=tuple(posteriors) if any(one.share for one in posteriors) else (),
         )
 
     def _parameters_of_hidden_layer(
@@ -418,17 +424,15 @@ class Estimator(Trainer):
 
     def _posterior(
         self, rows: Rows, network: ElmanParameters, Z: Array, l2: Array, n_hidden: float
-    ) -> Posterior | None:
-        """What the rows leave unknown about a network's readout; None where they are many."""
+    ) -> Posterior:
+        """What the rows leave unknown about a network's readout."""
         is_skip = np.zeros(len(l2), dtype=bool)
         is_skip[self.hidden_size : -1] = True
         light = lightest(Z, l2, is_skip)
         posterior = Posterior.of(
             Z, light, network.readout, rows.targets[rows.is_observed], n_hidden
         )
-        if posterior.share == 0.0:
-            return None
-        if self.layout.memory == 0 or not self.linear_skip:
+        if posterior.share == 0.0 or self.layout.memory == 0 or not self.linear_skip:
             return posterior
         found = with_changed_readout(network, posterior.shift)
         noise = posterior.noise(len(rows.inputs), _N_SIMULATED)
@@ -439,11 +443,9 @@ class Estimator(Trainer):
         self, rows: Rows, penalties: Penalties, progress: Progress
     ) -> Iterator[ValidationModel]:
         """Models trained alike on the rows before some of them."""
-        # the errors of one network are asked for; others would be trained for nothing
-        alone = replace(self, n_init=1)
         for origin in make_origins(NETWORK_ORIGINS, rows):
-            trained = alone._train(rows.among(origin.kept), penalties, progress.quietly())
-            yield origin, trained.networks[0]
+            trained = self._train(rows.among(origin.kept), penalties, progress.quietly())
+            yield origin, joined(trained.networks)
 
 
 def _by_step(

@@ -10,6 +10,7 @@ import numpy as np
 from sktime_alm.inputs import Series, full_rows
 from sktime_alm.intervals import (
     MAX_STEPS,
+    N_PATHS,
     Errors,
     Situation,
     as_independent,
@@ -80,7 +81,7 @@ class Fitted:
         errors = errors / self.errors.scale.of(forecasts[is_full])
         levels = self.levels
         # Student's distributions of few rows are wide enough by themselves
-        if self.errors.posterior is None:
+        if not self.errors.posteriors:
             errors = errors[~np.isnan(errors).any(axis=1)]
             levels = followed(levels, errors, self.errors.of_first_step())
         level = self.level
@@ -150,7 +151,7 @@ class Fitted:
             # means of paths, as many times those one step ahead as they are in the simulation. It
             # is not stretched: what few errors and few rows leave unknown would rule the mean of
             # an exponential, and with Student's tails there is none
-            plain = replace(self.errors, posterior=None, stretch=np.ones((1, series.y.shape[1])))
+            plain = replace(self.errors, posteriors=(), stretch=np.ones((1, series.y.shape[1])))
             known = replace(self, errors=plain)
             paths = known.paths(series, np.append(1, steps[is_later]), X).mean(axis=0)
             values[len(rows) :][is_later] = first * (paths[1:] / paths[0])
@@ -223,14 +224,15 @@ class Fitted:
     def _errors_of_fitted(self, forecasts: Array) -> list[Array]:
         """Errors of one step ahead: samples, of Student's distribution where rows were few."""
         errors = self.errors
-        if errors.posterior is None or errors.posterior.share < 0.5 or errors.by_step:
+        if errors.share < 0.5 or errors.by_step:
             one_step = errors.by_step[0] if errors.by_step else errors.one_step
             return [errors.scale.of(forecast) * one_step for forecast in forecasts]
         if not len(forecasts):
             return []
         # not of the forecast: the same for all
-        noise = errors.posterior.draw(1, self.seed, 2000)[1]
-        return [noise[:, 0]] * len(forecasts)
+        n_draws = N_PATHS // len(errors.posteriors)
+        noise = [one.draw(1, self.seed + k, n_draws)[1] for k, one in enumerate(errors.posteriors)]
+        return [np.concatenate(noise)[:, 0]] * len(forecasts)
 
     def _situation(self, series: Series, X: Array) -> Situation:
         """What forecasts from the present on start from."""

@@ -11,6 +11,7 @@ from sktime.datatypes import convert_to
 from sktime.forecasting.base import BaseForecaster
 
 from sktime_alm.atomic import fitted_attribute
+from sktime_alm.averaging import joined
 from sktime_alm.fitted import check_complete
 from sktime_alm.hooks import NetworkHooks
 from sktime_alm.penalties import Candidate
@@ -217,7 +218,7 @@ class ALMElmanForecaster(NetworkHooks):
         return convert_to(errors, twin._y_metadata["mtype"], **store)
 
     def to_torch(self) -> Any:
-        """The network as a PyTorch module in the units of y and X; of several, the best.
+        """The network as a PyTorch module in the units of y and X; of several, one of all units.
 
         Returns
         -------
@@ -242,10 +243,7 @@ class ALMElmanForecaster(NetworkHooks):
                 "to_torch is for single series, found a panel: use one of forecasters_"
             )
         fitted = self._fitted
-        # an average is no network
-        networks = fitted.model.networks
-        network = networks[0] if len(networks) == 1 else fitted.result.parameters
-        weights = fitted.model.in_original_units(network)
+        weights = fitted.model.in_original_units(joined(fitted.model.networks))
         return elman_module(weights, fitted.model.sigma)
 
     @classmethod

@@ -229,12 +229,13 @@ class InputLayout:
 
     def longest(self) -> str:
         """The argument whose inputs reach back furthest."""
+        of_X = [term.last for term in self.terms if term.half_life is None]
         reach = {
             "lags": max(self.lags, default=0),
             "window_means": max(self.windows, default=0),
-            "exog_lags": max(
-                (term.last for term in self.terms if term.half_life is None), default=0
-            ),
+            "exog_lags": max(of_X, default=0),
+            # of weighted means one row has to be there
+            "half_lives": int(bool(self.half_lives) or len(of_X) < len(self.terms)),
         }
         return max(reach, key=reach.__getitem__)
 

@@ -17,6 +17,8 @@ from sktime_alm.solver._typing import Array
 
 # Monte Carlo moves the coverage of a 90 % interval by less than 0.01
 N_PATHS = 2000
+# in simulated paths: some arrays of as many numbers are needed, of 320 MB each
+_MOST_NUMBERS = 40_000_000
 
 # the fewest errors of which the smallest and the largest bound a 90 % interval
 MIN_ERRORS = 19
@@ -162,8 +164,8 @@ class Errors:
     scale : Scale
     is_validated : bool
         Whether the errors are those of the models that chose the penalties.
-    posterior : Posterior, optional
-        Where rows were few.
+    posteriors : tuple of Posterior
+        Of each network, where rows were few.
     by_step : tuple of arrays of shape (n_errors, m)
         For "conformal", the errors of each number of steps ahead, in units of their scale.
     runs : Runs, optional
@@ -174,7 +176,7 @@ class Errors:
     stretch: Array
     scale: Scale
     is_validated: bool = False
-    posterior: Posterior | None = None
+    posteriors: tuple[Posterior, ...] = ()
     by_step: tuple[Array, ...] = ()
     runs: Runs | None = None
 
@@ -187,6 +189,11 @@ class Errors:
         scale = Scale.fit(forecasts[:, 0], errors[:, 0])
         runs = Runs.of(errors / scale.of(forecasts), n_independent)
         return cls(runs.errors[:, 0], np.ones((1, errors.shape[2])), scale, runs=runs)
+
+    @property
+    def share(self) -> float:
+        """Of the paths, those that are drawn from the posteriors."""
+        return float(np.mean([one.share for one in self.posteriors] or [0.0]))
 
     def of_first_step(self) -> Array:
         """Those that quantiles one step ahead are made of, in units of their scale."""
@@ -369,13 +376,23 @@ def as_independent(errors: Array, step: int) -> Array:
 
 def spread(model: Model, errors: Errors, found: Situation, seed: int) -> Array:
     """Paths from a situation on, simulated or of runs of errors: (N_PATHS, n_steps, m)."""
-    n_steps, posterior = len(found.exogenous), errors.posterior
+    n_steps, n_outputs = len(found.exogenous), errors.one_step.shape[1]
+    if n_steps * n_outputs > _MOST_NUMBERS // N_PATHS:
+        raise ValueError(
+            f"fh must end at most {_MOST_NUMBERS // N_PATHS // n_outputs} steps after the cutoff "
+            f"where paths are simulated, as for intervals and with loss='qlike', found {n_steps}"
+        )
     if errors.runs is not None:
         return _around_forecasts(model, errors.scale, errors.runs, found)
-    n_drawn = 0 if posterior is None else round(posterior.share * N_PATHS)
+    n_drawn = round(errors.share * N_PATHS)
     pieces = []
-    if posterior is not None and n_drawn:
-        changes, noise = posterior.draw(n_steps, seed, n_drawn)
+    if n_drawn:
+        shares = np.array_split(np.arange(n_drawn), len(errors.posteriors))
+        drawn = (
+            posterior.draw(n_steps, seed + k, len(share))
+            for k, (posterior, share) in enumerate(zip(errors.posteriors, shares, strict=True))
+        )
+        changes, noise = (np.concatenate(of_networks) for of_networks in zip(*drawn, strict=True))
         wider = replace(model, bounds=_further(model))
         pieces.append(wider.paths(found.states, found.past, found.exogenous, noise, changes))
     if n_drawn < N_PATHS:

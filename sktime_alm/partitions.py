@@ -6,7 +6,7 @@ Each part holds whole series. What happens to a part happens where it is; labels
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +21,7 @@ from sktime_alm.estimator import Estimator
 from sktime_alm.inputs import Rows
 from sktime_alm.panel import for_each_series, histories
 from sktime_alm.solver import ElmanProblem, Regularization
+from sktime_alm.solver._typing import IntArray
 from sktime_alm.solver.spread import Block, Blocks
 
 # a panel of as many rows is trained on as a whole, and a sample of a larger one has as many
@@ -166,14 +167,29 @@ def _cut(y: pd.DataFrame, X: pd.DataFrame | None) -> list[Part]:
     group = first // SAMPLE_ROWS
     # at the first series that begins in another multiple of a sample's rows
     cuts = [*first[np.flatnonzero(np.diff(group, prepend=-1))], len(y)]
-    parts = []
-    for k, (start, stop) in enumerate(pairwise(cuts)):
-        some = y.iloc[start:stop]
-        of_X = X
-        if X is not None and isinstance(X.index, pd.MultiIndex):
-            of_X = X[X.index.droplevel(-1).isin(some.index.droplevel(-1).unique())]
-        parts.append(Part(f"part {k}", some, of_X))
-    return parts
+    each = [(y.iloc[start:stop], keys[start:stop].unique()) for start, stop in pairwise(cuts)]
+    of_X = [X] * len(each)
+    if X is not None and isinstance(X.index, pd.MultiIndex):
+        rows_of = _rows_of_series(X)
+        of_X = [X.iloc[rows_of(series)] for _, series in each]
+    return [
+        Part(f"part {k}", of_y, some)
+        for k, ((of_y, _), some) in enumerate(zip(each, of_X, strict=True))
+    ]
+
+
+def _rows_of_series(X: pd.DataFrame) -> Callable[[pd.Index], IntArray]:
+    """What finds the rows of some series, in their order; the frame is gone through once."""
+    codes, series = X.index.droplevel(-1).factorize()
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(series) + 1))
+
+    def rows_of(some: pd.Index) -> IntArray:
+        found = [k for k in series.get_indexer(some) if k >= 0]
+        pieces = [order[bounds[k] : bounds[k + 1]] for k in found]
+        return np.sort(np.concatenate([order[:0], *pieces]))
+
+    return rows_of
 
 
 def _frames(y: pd.DataFrame, X: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.DataFrame | None]:

@@ -111,7 +111,7 @@ def outcomes(forecaster, fh, X=None):
 
 def without_posterior(forecaster):
     """Let few rows pass for many: all paths are then made of errors drawn."""
-    errors = replace(forecaster._fitted.errors, posterior=None)
+    errors = replace(forecaster._fitted.errors, posteriors=())
     forecaster._fitted = replace(forecaster._fitted, errors=errors)
 
 

@@ -137,3 +137,17 @@ def test_a_horizon_that_fills_the_memory_is_refused_by_name(step):
     forecaster = ALMElmanForecaster(**QUICK).fit(pd.Series(np.arange(60.0)))
     with pytest.raises(ValueError, match=f"fh must end at most 1000000 steps.*found {step}"):
         forecaster.predict(fh=[1, step])
+
+
+def test_horizons_whose_paths_no_memory_holds_are_refused():
+    forecaster = ALMElmanForecaster(alpha=np.inf, skip_alpha=0.1).fit(
+        pd.Series(np.sin(np.arange(60.0)))
+    )
+    assert len(forecaster.predict(fh=[60_000])) == 1
+    with pytest.raises(ValueError, match="fh must end at most 20000 steps .* are simulated"):
+        forecaster.predict_interval(fh=[60_000])
+
+
+def test_too_few_rows_name_the_inputs_that_reach_back():
+    with pytest.raises(ValueError, match="at least half_lives \\+ 2 = 3 rows"):
+        ALMElmanForecaster(loss="qlike").fit(pd.Series([1.0, 2.0]))

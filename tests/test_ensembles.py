@@ -10,8 +10,9 @@ import pytest
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.alpha_path import last_sound
 from sktime_alm.intervals import N_PATHS, draw_noise
-from sktime_alm.solver import ElmanParameters, train
+from sktime_alm.solver import ElmanParameters, ReLU, train
 from sktime_alm.solver.datafits import Squared
+from sktime_alm.solver.network import rollout
 from tests.conftest import named, outcomes, without_posterior
 from tests.test_forecaster import Y2, X, Y
 
@@ -107,6 +108,21 @@ def test_training_goes_on_from_the_last_network_unless_it_has_failed():
     # 3.6 times the least error is no failure, 25 times is one
     assert start(networks[:3]) is networks[2]
     assert start(networks) is networks[2] and start(networks[3:]) is networks[3]
+
+
+def test_each_network_has_a_posterior_of_its_own():
+    forecaster = ALMElmanForecaster(lags=2, random_state=0, **FOUR).fit(Y[:34], X[:34])
+    z, v = scaled(Y[:34], 34), scaled(X, 34)[:34]
+    inputs = np.column_stack([z[1:-1], z[:-2], v[2:]])
+    posteriors = forecaster._fitted.errors.posteriors
+    for network, posterior in zip(forecaster.networks_, posteriors, strict=True):
+        _, states = rollout(network, ReLU(), inputs)
+        Z = np.column_stack([states, inputs, np.ones(32)])
+        # the root of (Z'Z + N)^-1, with a diagonal N
+        difference = np.linalg.pinv(posterior.root @ posterior.root) - Z.T @ Z
+        is_known = np.abs(Z).any(axis=0)
+        difference = difference[np.ix_(is_known, is_known)]
+        assert np.abs(difference - np.diag(np.diag(difference))).max() <= 1e-8
 
 
 def test_the_networks_take_equal_shares_of_the_paths():

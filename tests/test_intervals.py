@@ -433,7 +433,7 @@ def test_few_rows_count_the_weights_of_the_hidden_layer_as_well():
         ).fit(y[:30])
         low, high = forecaster.predict_interval(fh=[1], coverage=0.8).to_numpy()[0]
         inside.append(low <= y[30] <= high)
-    posterior = forecaster._fitted.errors.posterior
+    (posterior,) = forecaster._fitted.errors.posteriors
     assert np.mean(inside) >= 0.7 and posterior.n_degrees < 29.0 - 6.0
 
 

@@ -228,6 +228,16 @@ def test_the_network_in_PyTorch_forecasts_alike(activation, skip_alpha):
     assert all(p.grad is not None and p.dtype == torch.float64 for p in module.parameters())
 
 
+def test_several_networks_are_one_in_PyTorch():
+    torch = pytest.importorskip("torch")
+    forecaster = ALMElmanForecaster(lags=2, **{**NETWORK, "n_init": 3}).fit(Y[:34])
+    y, fitted = Y.to_numpy(), forecaster.predict(fh=np.arange(-31, 1)).to_numpy()
+    rows = torch.tensor(np.column_stack([y[1:33], y[:32]]))
+    with torch.no_grad():
+        outputs, _ = forecaster.to_torch()(rows)
+    np.testing.assert_allclose(outputs.numpy().ravel(), fitted.ravel(), rtol=1e-10)
+
+
 def test_what_has_no_counterpart_in_PyTorch_is_refused():
     pytest.importorskip("torch")
     forecaster = ALMElmanForecaster(activation=Identity(), **NETWORK)

@@ -18,8 +18,8 @@ class ALMElmanForecaster(BaseForecaster):
               \hat y_t = A h_t + D x_t + c
 
     The inputs x_t are past values of y (``lags``), averages (``window_means``) and exogenous X
-    (``exog_lags``). The weights are found without backpropagation, by an augmented Lagrangian
-    method whose subproblems are minimised block by block in closed form [1]_. With D alone it is
+    (``exog_lags``). The weights are found by an augmented Lagrangian method [1]_: hidden states
+    are variables of their own, and the readout is the best one at every step. With D alone it is
     a ridge regression; hidden units are used only where, within the training window, they
     forecast better. y and X are standardised.
 

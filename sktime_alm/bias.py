@@ -11,12 +11,12 @@ from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
 from sktime_alm.solver.network import rollout
 
-# what of the bias is taken off is the most that leaves no root outside of the unit circle
 # the bias depends on the weights: it is found anew, of those corrected, so many times
 _N_ROUNDS = 5
 # a recursion of several outputs and more values before is not corrected, nor one of a single
 # output and more than the second number
 _MOST_ROOTS, _LONGEST = 60, 1000
+# what of the bias is taken off is the most that leaves no root outside of the unit circle
 _SHARES, _FINE_SHARES = np.linspace(1.0, 0.0, 21), np.linspace(1.0, 0.0, 201)
 # a reflection coefficient as near to 1 may be either side of it
 _ROUNDING = 1e-9

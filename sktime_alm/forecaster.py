@@ -27,8 +27,8 @@ class ALMElmanForecaster(NetworkHooks):
     .. math:: u_t = W h_{t-1} + V x_t + b, \; h_t = \sigma(u_t), \; \hat y_t = A h_t + D x_t + c
 
     The inputs x_t are past values of y (``lags``), averages (``window_means``) and exogenous X
-    (``exog_lags``). The weights are found without backpropagation, by an augmented Lagrangian
-    method whose subproblems are minimised block by block in closed form [1]_. With D alone it is
+    (``exog_lags``). The weights are found by an augmented Lagrangian method [1]_: hidden states
+    are variables of their own, and the readout is the best one at every step. With D alone it is
     a ridge regression; hidden units are used only where, within the training window, they
     forecast better. y and X are standardised.
 
@@ -84,7 +84,7 @@ class ALMElmanForecaster(NetworkHooks):
     parameters_ : ElmanParameters
         The weights of the best network as trained, in standardised units; ``networks_`` are
         those that forecast, averaged with the regression where the penalties were chosen: one
-        for each start, or six stopped early where their mean forecasts held-out rows better.
+        for each start, or six and more stopped early where their mean forecasts better.
     result_, n_iter_, objective_, certificate_
         Of the training: all that :class:`~sktime_alm.solver.ALMResult` holds, and parts of it.
     alpha_, skip_alpha_ : float

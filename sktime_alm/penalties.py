@@ -5,7 +5,8 @@ rows up to the next origin counts. The penalty of the linear skip is chosen firs
 regression alone; then that of the network, in :mod:`sktime_alm.alpha_path`.
 
 Strengths are in rows of prior: penalties of a sum over rows, which say the same whatever their
-number. :func:`strengths_of_mean` turns them into those of the solver's objective, a mean.
+number. :func:`sktime_alm.regression.strengths_of_mean` turns them into those of the solver's
+objective, a mean.
 """
 
 from __future__ import annotations

@@ -274,7 +274,7 @@ class Trainer:
         callback: Any,
         initial: ElmanParameters | None = None,
     ) -> ALMResult:
-        """The one place where the solver is called."""
+        """Train to the end, with strengths in rows of prior."""
         alpha, skip_alpha = strengths_of_mean(rows, self.hidden_size, alpha, skip_alpha)
         return train(
             rows.inputs,

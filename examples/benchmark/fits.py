@@ -29,7 +29,7 @@ from timing import output_folder
 ACTIVATIONS = ("relu", "leaky_relu", "elu")
 TOLERANCE = 1e-5
 QUICK = ("synthetic-10", "slow-ar2")
-# of whose fits four in five are to be certified: public data and the paper's
+# of whose fits four in five are to be certified
 JUDGED = (*(name for name in FREE if name != "macro"), "tanks", "volatility-r8-bounded")
 
 

@@ -57,8 +57,8 @@ class IterationRecord(NamedTuple):
     stationarity : float
         KKT stationarity at (s^k, xi^k, zeta^k); see :class:`Certificate`.
     kkt_residual : float
-        The larger of the relative stationarity and the relative feasibility there: what
-        the tolerance is compared with.
+        The largest of the relative residuals there, :attr:`Certificate.residual`: what the
+        tolerance is compared with.
     preactivation_violation, hidden_violation : float
         ||C1(s^k)|| and ||C2(s^k)||.
     penalty : float

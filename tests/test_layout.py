@@ -50,7 +50,7 @@ def test_weighted_means_cost_a_series_one_row_and_reach_far():
         0, None, {"y": (1, 80), "b": (10,)}, {"a": 0, "b": []}, "ab"
     )
     assert (layout.context, layout.memory, layout.span) == (1, 400, 400)
-    assert layout.terms[-1] == (1, 1, 50, 10) and layout.longest() == "lags"
+    assert layout.terms[-1] == (1, 1, 50, 10) and layout.longest() == "half_lives"
 
 
 @pytest.mark.parametrize("n_rows", [3, 12])

@@ -31,7 +31,7 @@ class Progress:
     """
 
     def __init__(self, callback: Callback | None = None, bar: Any = None, verbose: int = 0) -> None:
-        self._callback, self._bar, self._verbose = callback, bar, verbose
+        self._callback, self._bar = callback, bar
         is_silent = bar is None and verbose < 2
         self.choosing: Callback | None = None if is_silent else self._choosing
         self.training: Callback | None = callback if is_silent else self._training

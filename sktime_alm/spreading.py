@@ -45,13 +45,11 @@ def fit_blocks(
     # averaged readouts do not matter: the hidden layer is what steps begin with
     for network in found.trained.networks:
         results.append(solve(problem, network, estimator.settings, progress.passes))
-        ended = results[-1].status
-        is_cut_short = ended in (Status.INTERRUPTED, Status.LOST)
-        if is_cut_short:
+        if results[-1].status in (Status.INTERRUPTED, Status.LOST):
             break
     # whose outcome and certificate are shown; all networks forecast
-    best = min(results, key=lambda result: result.objective)
-    if is_cut_short:
+    best, ended = min(results, key=lambda result: result.objective), results[-1].status
+    if ended in (Status.INTERRUPTED, Status.LOST):
         best = replace(best, status=ended)
     best = replace(best, starts=tuple(start for result in results for start in result.starts))
     networks = tuple(result.parameters for result in results)
@@ -70,9 +68,7 @@ def _problem(
     # no penalty is without bounds: the hidden units of a regression rest at 0 with any
     alpha = chosen.alpha if np.isfinite(chosen.alpha) else 1.0
     penalties = estimator.penalties_of(sample, alpha, chosen.skip_alpha, n_rows)
-    # a sum over rows against a mean: it keeps the part in R that it has in the sample
-    share = int(sample.is_observed.sum()) / n_rows
-    penalties = replace(penalties, l2_preactivation=share * penalties.l2_preactivation)
+    penalties = penalties.of_rows(n_rows / int(sample.is_observed.sum()))
     return SpreadProblem(blocks, estimator.problem(sample, penalties))
 
 

@@ -30,7 +30,7 @@ def steps(
     """
     start = point = problem.feasible_point(initial)
     level = _safeguard_level(settings, problem.objective_at(start))
-    multipliers = Multipliers.at(problem, start)
+    multipliers = Multipliers.zeros_at(problem, start)
     gamma, mu = float(settings.initial_penalty), float(settings.proximal_weight)
     eps, violation = settings.inner_tolerance, 0.0
     while True:

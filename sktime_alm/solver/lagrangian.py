@@ -24,7 +24,7 @@ class Multipliers(NamedTuple):
     zeta: Array
 
     @classmethod
-    def at(cls, problem: TrainingProblem, point: Point) -> Multipliers:
+    def zeros_at(cls, problem: TrainingProblem, point: Point) -> Multipliers:
         """Table 2: xi = zeta = 0, where the states of the point are."""
         return cls(*problem.keep(_zeros, states=(point.h,)))
 

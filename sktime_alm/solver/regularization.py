@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
@@ -76,6 +76,10 @@ class Regularization:
             l2_skip=check_nonnegative(0.0 if skip_alpha is None else skip_alpha, "skip_alpha")
             / (n * m),
         )
+
+    def of_rows(self, factor: float) -> Regularization:
+        """That of so many times as many rows: ||u||^2 is a sum over them, the loss a mean."""
+        return replace(self, l2_preactivation=self.l2_preactivation / factor)
 
     def of_hidden_layer(self, n_inputs: int, hidden_size: int) -> Array:
         """Weights of the columns of [W V b], shape (r + n + 1,)."""

@@ -225,10 +225,8 @@ class SpreadProblem(TrainingProblem):
         if every == 1:
             return self
         sample = replace(self, blocks=_Sample(self.blocks, every))
-        # a sum over rows against a mean: it keeps the part in R that it has here
-        reg, share = self.regularization, self.n_samples / sample.n_samples
-        reg = replace(reg, l2_preactivation=share * reg.l2_preactivation)
-        return replace(sample, like=replace(self.like, regularization=reg))
+        penalties = self.regularization.of_rows(sample.n_samples / self.n_samples)
+        return replace(sample, like=replace(self.like, regularization=penalties))
 
     def total(
         self, function: Callable[..., Sums], *arguments: Any, states: Sequence[Any] = ()

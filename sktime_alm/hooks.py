@@ -134,7 +134,7 @@ class NetworkHooks(AtomicForecaster):
             if parts is not None:
                 y, X = parts.sample()
             self.pretrained_ = self._panel_network(y, X, parts)
-        result = self.pretrained_.pretrained.trained.result
+        result = self.pretrained_.result
         self._tell(
             advice_on(result, settings_of(self.solver_options, self.max_iter)), ConvergenceWarning
         )

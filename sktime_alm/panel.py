@@ -13,6 +13,7 @@ from sktime_alm.calendar import Calendar
 from sktime_alm.estimator import Pretrained
 from sktime_alm.frames import check_columns, check_numeric, listed
 from sktime_alm.history import History
+from sktime_alm.solver import ALMResult
 
 # rows that tell how far they lie apart, how many times further is another frequency, and how many
 # times the least distance the largest is where they lie evenly, as months do
@@ -74,6 +75,11 @@ class PanelNetwork:
     X_columns: pd.Index
     calendar: Calendar
     pace: Pace | None
+
+    @property
+    def result(self) -> ALMResult:
+        """Of the training, its certificate among it."""
+        return self.pretrained.trained.result
 
     def without_rows(self) -> PanelNetwork:
         """The same for a small file."""

@@ -88,7 +88,7 @@ def weights(forecaster):
 
 
 def result_of(forecaster):
-    return forecaster.pretrained_.pretrained.trained.result
+    return forecaster.pretrained_.result
 
 
 def test_threads_and_workers_train_the_same_network_bit_by_bit(client):

@@ -171,7 +171,7 @@ def pretrained(y: pd.DataFrame, activation: str, n_workers: int) -> dict[str, An
 
 def outcome(forecaster: ALMElmanForecaster, n_rows: int, began: float) -> dict[str, Any]:
     """How a network was trained."""
-    result = forecaster.pretrained_.pretrained.trained.result
+    result = forecaster.pretrained_.result
     return {
         "rows": n_rows,
         "activation": forecaster.activation,

@@ -58,6 +58,7 @@ def layout_of(
         exog_lags = 1
     if is_log and lags is windows is half_lives is None:
         lags, half_lives = 0, dict.fromkeys(["y", *columns], "ladder")
+    # weekdays move variances; what they do to other series is left to the user
     if has_calendar is None:
         has_calendar = is_log and calendar.has_features
     return InputLayout.from_arguments(
@@ -79,6 +80,7 @@ def _named(
     if not isinstance(value, str):
         return value
     check_choice(value, argument, (name,))
+    # a ladder in rows serves any series; a HAR's week and month are those of a calendar
     rhythm = calendar.rhythm
     found = known.get(rhythm or "", known["business days"] if argument == "half_lives" else None)
     if found is None:
@@ -105,8 +107,10 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         value = arguments[name]
         if isinstance(value, str):
             check_choice(value, name, ("auto",))
+        # infinity is a strength here, though no finite number
         elif not (isinstance(value, Real) and value == np.inf):
             check_nonnegative(value, name)
+    # neither hidden units nor a linear part: nothing would be left but a constant
     if arguments["alpha"] == arguments["skip_alpha"] == np.inf:
         raise ValueError("alpha must be finite with skip_alpha=inf, found inf for both")
     get_activation(arguments["activation"])

@@ -340,6 +340,7 @@ def mincer_zarnowitz(
         raise ValueError(f"n_lags must be below the number of values, found {lags} with {T} values")
     if np.ptp(forecast) <= _ROUNDING * np.abs(forecast).max():
         raise ValueError(f"y_pred must vary, found {unit * forecast[0]} at every time")
+    # on use: forecasting needs neither statsmodels nor arch
     with _extra("statsmodels"):
         from statsmodels.regression.linear_model import OLS
 
@@ -349,6 +350,7 @@ def mincer_zarnowitz(
     if np.abs(fit.resid).max() <= _ROUNDING * np.abs(actual).max():
         raise ValueError("y_true must not be an exact linear function of y_pred, found no error")
     test = fit.wald_test((np.eye(2), np.array([0.0, 1.0])), scalar=True)
+    # intercepts have the unit of y, slopes none
     in_units = np.array([unit, 1.0])
     numbers = (*in_units * fit.params, *in_units * fit.bse, fit.rsquared)
     return MincerZarnowitz(*map(float, (*numbers, test.statistic, test.pvalue)))
@@ -428,6 +430,7 @@ def model_confidence_set(
         entered = _prepared_for_arch(values[:, distinct])
         procedure = MCS(entered, size, reps, block_size, seed=random_state)
         procedure.compute()
+        # arch lists models as they left the set
         p_values = procedure.pvalues["Pvalue"].sort_index().to_numpy()
     p_value = p_values[group]
     return pd.DataFrame({"p_value": p_value, "included": p_value > size}, index=models)
@@ -465,6 +468,7 @@ def _tied(loss: Array, other: Array, names: str) -> bool:
     rounding = _ROUNDING * max(np.abs(loss).max(), np.abs(other).max())
     if np.abs(difference).max() <= rounding:
         return True
+    # without a variance there is no t statistic
     if np.ptp(difference) <= rounding:
         raise ValueError(f"{names} must not differ by a constant, found {difference[0]} throughout")
     return False

@@ -127,6 +127,7 @@ def histories(
                 pace.check(found.times, whose)
         except ValueError as error:
             raise refused(error, names) from error
+        # one for all: a later series may be too short to tell its own
         calendar = found.calendar if calendar is None else calendar
         pace = Pace.of(found.times) if pace is None else pace
         yield found
@@ -174,12 +175,14 @@ def mean_of_others(y: pd.DataFrame) -> pd.DataFrame:
             f"index and times in the last; found {type(y).__name__}"
         )
     levels = list(range(y.index.nlevels - 1))
+    # the mean over no others would be missing throughout
     if len(y.index.droplevel(-1).unique()) < 2:
         raise ValueError("y must hold two series or more, found one: it has no others")
     check_numeric(y, "y")
     if (is_again := y.index.duplicated()).any():
         raise ValueError(f"y must have a time of a series once, found {y.index[is_again][0]} twice")
     times = y.groupby(level=-1)
+    # a series without a value at a time has all that are there as its others
     n_others = times.transform("count") - y.notna()
     means = (times.transform("sum") - y.fillna(0.0)) / n_others.where(n_others > 0)
     return means.groupby(level=levels).ffill()
@@ -195,6 +198,7 @@ def for_each_series(X: pd.DataFrame, keys: pd.Index) -> pd.DataFrame:
     keys : pandas.Index
         The series.
     """
+    # views of one frame until they are put together
     parts = dict.fromkeys(keys.unique(), X)
     return pd.concat(parts, names=[*keys.names, X.index.name])
 

@@ -41,6 +41,7 @@ class Replay:
 
     def between(self, longer: Replay, n_rows: int) -> Errors:
         """Those after a number of rows between the two."""
+        # in proportion to powers of the number of rows, as standard errors are
         share = np.log(max(n_rows / self.n_rows, 1.0)) / np.log(longer.n_rows / self.n_rows)
         return self.errors.times(_excess(self.errors, longer.errors) ** -share)
 
@@ -86,12 +87,14 @@ def replayed(
         Whether logarithms are taken, so that zeros alone tell nothing.
     """
     n_all = sum(len(series.y) for series in panel)
+    # the longest pieces leave enough of a usual series to be forecast
     usual = int(np.median([np.diff([*series.starts, len(series.y)]).max() for series in panel]))
     n_steps = min(_MOST_STEPS, max(int(_SHARE * usual), 1))
     n_following = _N_ORIGINS + n_steps - 1
     longest = usual - max(n_following, usual // 4)
     if longest < 1:
         return
+    # each about twice as long: errors change with the logarithm of the number of rows
     lengths = {3, *(2**k for k in range(longest.bit_length()))}
     for n_rows in [*(n for n in sorted(lengths) if n < 0.8 * longest), longest]:
         pairs = [
@@ -123,6 +126,7 @@ def _filled(errors: Array) -> Array:
         for output in range(errors.shape[2]):
             of_step = filled[:, step, output]
             is_missing = np.isnan(of_step)
+            # a view: what is put in here is in the runs
             of_step[is_missing] = np.resize(of_step[~is_missing], int(is_missing.sum()))
     return filled
 
@@ -138,6 +142,7 @@ def _pieces(panel: Sequence[Series], n_rows: int, n_following: int) -> Iterator[
     ]
     if not sequences:
         return
+    # places among all possible first rows, so that long series have more pieces
     firsts = np.cumsum([0, *(stop - start - n_all + 1 for _, start, stop in sequences)])
     for place in np.unique(np.linspace(0, firsts[-1], _N_PIECES, endpoint=False).astype(int)):
         k = int(np.searchsorted(firsts, place, side="right")) - 1

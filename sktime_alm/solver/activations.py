@@ -173,6 +173,7 @@ class Smooth(Activation):
     @property
     def kernel(self) -> kernels.Sigma:
         """(kind, slope, addresses of value, derivative and curvature)."""
+        # addresses, so that one compiled loop serves all activations
         value, derivative, curvature = (function.address for function in self.scalars)
         return kernels.SMOOTH, 0.0, value, derivative, curvature
 
@@ -190,6 +191,7 @@ class Smooth(Activation):
         middle = (gamma * theta1 + mu * theta3) / c
         reach = np.abs(theta2 - self.value(middle)) * np.sqrt(gamma / c)
         best, least = middle, scalar_objective(self, middle, *args)
+        # phi may have several minima: a descent from one point could end in the wrong one
         for share in np.linspace(-1.0, 1.0, _N_CELLS + 1):
             u = middle + share * reach
             value = scalar_objective(self, u, *args)
@@ -206,6 +208,7 @@ class Smooth(Activation):
             sigma, slope = self.value(u), self.derivative(u)
             first = curvature * u - pull - gamma * slope * (theta2 - sigma)
             second = curvature + gamma * (slope**2 - self.curvature(u) * (theta2 - sigma))
+            # the bracket closes on the side that phi' says
             low, high = np.where(first <= 0.0, u, low), np.where(first >= 0.0, u, high)
             newton = u - first / np.where(second > 0.0, second, np.inf)
             is_inside = (second > 0.0) & (newton >= low) & (newton <= high)

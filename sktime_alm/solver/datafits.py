@@ -96,6 +96,7 @@ class QLIKE:
     power: float | Array = 0.5
 
     def __post_init__(self) -> None:
+        # an array where a panel's series have scales of their own
         is_array = isinstance(self.power, np.ndarray)
         check_positive(check_matrix(self.power, "power").min() if is_array else self.power, "power")
 
@@ -106,6 +107,7 @@ class QLIKE:
     def value(self, Y: Array, outputs: Array) -> Array:
         """2 / p^2 (exp(p e) - p e - 1), summed over outputs; infinite where it overflows."""
         z = self.power * (Y - outputs)
+        # of small z the difference would be rounding: there it is its series
         with np.errstate(over="ignore"):
             plain = np.expm1(z) - z
         series = 0.5 * z * z * (1.0 + z / 3.0 * (1.0 + z / 4.0 * (1.0 + z / 5.0 * (1.0 + z / 6.0))))

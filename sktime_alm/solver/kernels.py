@@ -266,6 +266,7 @@ def evaluate(
     for t in missing:
         for i in range(r):
             observed[t, i] = 0.0
+    # the lower triangle alone: Cholesky reads no other
     matrix, rhs = np.empty((r + k, r + k)), np.empty((r + k, m))
     gram, cross = np.dot(observed.T, observed), np.dot(skip.T, observed)
     product = np.dot(observed.T, Y)
@@ -278,6 +279,7 @@ def evaluate(
             rhs[i, j] = weight * (product[i, j] if i < r else skip_product[i - r, j])
     is_regular = cholesky_solve(matrix, rhs)
 
+    # of all states, since the errors of missing rows are set to 0 below
     np.dot(h, rhs[:r], errors)
     direct = np.dot(skip, rhs[r:])
     for t in range(T):
@@ -451,6 +453,7 @@ def simulate(
                 for j in range(n_exogenous):
                     total += hidden_layer[i, r + n_lagged + j] * exogenous[t, j]
                 following[i] = _value(total, sigma)
+            # all units at once: each reads the states of before
             h[:] = following
             for i in range(m):
                 total = readout[i, r + n_lagged + n_exogenous]

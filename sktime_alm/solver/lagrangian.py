@@ -154,6 +154,7 @@ def gradient(
         multipliers = update_multipliers(problem, point, multipliers, gamma)
     xi, zeta = multipliers
     of_objective = objective_gradient(problem, point)
+    # of its own, and so changed in place
     hidden_layer = of_objective.hidden_layer
     hidden_layer -= problem.regressor_product(h, xi).T
     of_h = of_objective.h + zeta

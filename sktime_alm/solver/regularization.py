@@ -115,6 +115,7 @@ class Regularization:
 @lru_cache(maxsize=256)
 def _spread(weights: tuple[float, ...], counts: tuple[int, ...]) -> Array:
     """Each weight as often as its count says; asked for in every evaluation of R."""
+    # shared by all who ask, and so not to be written to
     columns = np.repeat(weights, counts)
     columns.setflags(write=False)
     return columns

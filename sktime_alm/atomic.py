@@ -18,6 +18,7 @@ from sktime_alm import files
 from sktime_alm.calendar import as_horizon
 from sktime_alm.panel import by_series, for_each_series
 from sktime_alm.partitions import is_dask
+from sktime_alm.solver._validation import check_flag
 
 # what pretrain takes X as; elsewhere it goes to the forecasters of the single series
 _PANELS = ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"]
@@ -205,7 +206,8 @@ class AtomicForecaster(BaseForecaster):
         tuple or ZipFile
             As that of sktime's ``save``.
         """
-        kept = self._twin() if training_rows else self._without_training_rows()
+        has_rows = check_flag(training_rows, "training_rows")
+        kept = self._twin() if has_rows else self._without_training_rows()
         kind, content = super(AtomicForecaster, kept).save(None, serialization_format)
         if path is None:
             return kind, content
@@ -222,7 +224,11 @@ class AtomicForecaster(BaseForecaster):
         ValueError
             If the file is damaged, or of a newer version.
         """
-        return files.read(files.named(serial))
+        path = files.named(serial)
+        found = files.read(path)
+        if not isinstance(found, AtomicForecaster):
+            raise ValueError(f"{path} is no file of this forecaster, found {type(found).__name__}")
+        return found
 
     def _without_training_rows(self) -> AtomicForecaster:
         """A copy that forecasts alike and is small."""

@@ -98,11 +98,14 @@ class Calendar:
             return calendar
         return replace(calendar, clock=_clock(index))
 
-    def learned(self, before: pd.Index, times: pd.Index, is_dense: bool = False) -> Calendar:
+    def learned(
+        self, before: pd.Index, times: pd.Index, is_dense: bool = False, n_seen: int = 0
+    ) -> Calendar:
         """The calendar after trading days that came, or that a horizon names.
 
         Business days that they pass over become holidays: up to seven at a time, as a new year is
-        long in China, and in all no more than that or a tenth of the business days.
+        long in China, and in all no more than that or a tenth of the business days, those seen
+        before among them, and a fifth of the new ones.
 
         Parameters
         ----------
@@ -112,6 +115,8 @@ class Calendar:
         is_dense : bool
             Whether the times may be a choice of days, of which only five and more that leave out
             at most a fifth of the business days are taken for all.
+        n_seen : int, default=0
+            Number of rows up to the last one before.
         """
         if not (self.is_trading and len(times)):
             return self
@@ -124,7 +129,9 @@ class Calendar:
         longest = int(np.diff(gaps).max(initial=1)) - 1
         if is_dense and (len(times) < 5 or len(passed) > 0.2 * (len(expected) - 1)):
             return self
-        if not len(passed) or longest > _CLOSED or len(passed) > max(_CLOSED, 0.1 * len(expected)):
+        # of few new rows a new year is more than a tenth
+        most = min(0.1 * (n_seen + len(expected)), 0.2 * len(expected))
+        if not len(passed) or longest > _CLOSED or len(passed) > max(_CLOSED, most):
             return self
         holidays = [*self.frequency.holidays, *passed.to_numpy().astype("datetime64[D]")]
         return replace(self, frequency=pd.offsets.CustomBusinessDay(holidays=holidays))

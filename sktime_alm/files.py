@@ -35,6 +35,8 @@ def named(path: str | Path) -> Path:
     if not isinstance(path, (str, Path)):
         raise TypeError(f"path must be a str or a Path, found {path!r}")
     path = Path(path)
+    if not path.name:
+        raise ValueError(f"path must name a file, found {str(path)!r}")
     return path if path.suffix == ".zip" else path.with_name(path.name + ".zip")
 
 

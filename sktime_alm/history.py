@@ -96,7 +96,7 @@ class History:
             # sktime's cutoff is then the last of these times
             return replace(self, present=self._row_of_last(times))
         new, times = y.loc[is_new], times[is_new]
-        calendar = self.calendar.learned(self.times[-1:], times)
+        calendar = self.calendar.learned(self.times[-1:], times, n_seen=len(self.times))
         steps = calendar.steps(self.times[-1], times)
         if new.shape[1] == len(self.y_columns) == 1:
             new = new.set_axis(self.y_columns, axis=1)  # a series need keep no name

@@ -16,8 +16,9 @@ from sktime_alm.history import History
 from sktime_alm.solver import ALMResult
 
 # rows that tell how far they lie apart, how many times further is another frequency, and how many
-# times the least distance the largest is where they lie evenly, as months do
-_TELLING, _OTHER_PACE, _EVEN = 5, 1.9, 1.5
+# times the least distance the largest is where they lie evenly, as months do; so many times
+# further is another frequency even where they do not, as business days
+_TELLING, _OTHER_PACE, _EVEN, _FAR = 5, 1.9, 1.5, 12.0
 
 
 class Pace(NamedTuple):
@@ -46,7 +47,8 @@ class Pace(NamedTuple):
         if pace is None:
             return
         slower, faster = sorted((pace, self), reverse=True)
-        if slower.is_even and slower.least > _OTHER_PACE * faster.least:
+        ratio = slower.least / faster.least
+        if ratio > (_OTHER_PACE if slower.is_even else _FAR):
             raise ValueError(
                 f"y must have series of one frequency, since a step means the same in all; found "
                 f"rows {pace.least} apart or more, {self.least} in {whose}. Pretrain a "

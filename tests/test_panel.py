@@ -329,7 +329,9 @@ def test_series_of_different_frequencies_are_refused(first, other):
         ALMElmanForecaster(**NETWORK).pretrain(panel)
 
 
-@pytest.mark.parametrize(("first", "other"), [("ME", "D"), ("D", "W"), ("h", "D"), ("QS", "MS")])
+@pytest.mark.parametrize(
+    ("first", "other"), [("ME", "D"), ("D", "W"), ("h", "D"), ("h", "B"), ("QS", "MS")]
+)
 def test_what_follows_a_panel_has_its_frequency(first, other):
     def panel_of(freq):
         times = pd.date_range("2000-01-01", periods=30, freq=freq)

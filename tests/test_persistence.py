@@ -326,3 +326,19 @@ def test_a_file_of_things_that_are_not_there_is_refused(tmp_path):
             file.writestr("_obj", content)
         with pytest.raises(ValueError, match="is damaged, of another version, or no file"):
             ALMElmanForecaster.load_from_path(tmp_path / "b.zip")
+
+
+@pytest.mark.parametrize("path", ["", "."])
+def test_a_path_that_names_no_file_is_refused(path):
+    with pytest.raises(ValueError, match="path must name a file"):
+        ALMElmanForecaster(**NETWORK).fit(Y).save(path)
+
+
+def test_other_arguments_and_other_files_are_refused(tmp_path):
+    forecaster = ALMElmanForecaster(**NETWORK).fit(Y)
+    with pytest.raises(TypeError, match="training_rows must be"):
+        forecaster.save(training_rows="no")
+    with zipfile.ZipFile(tmp_path / "three.zip", "w") as file:
+        file.writestr("_obj", pickle.dumps(3))
+    with pytest.raises(ValueError, match="is no file of this forecaster, found int"):
+        ALMElmanForecaster.load_from_path(tmp_path / "three.zip")

@@ -63,3 +63,20 @@ def test_fits_and_updates_in_pieces_end_at_the_same_times_and_forecasts(case, ar
     pd.testing.assert_series_equal(
         at_once.predict(fh=[-30, 0, 1]), in_pieces.predict(fh=[-30, 0, 1]), rtol=1e-10
     )
+
+
+def test_a_new_year_is_holidays_in_one_update_as_in_several():
+    names = """2019-01-01 2019-02-04 2019-02-05 2019-02-06 2019-02-07 2019-02-08 2019-04-05
+    2019-05-01 2019-05-02 2019-05-03 2019-06-07 2019-09-13 2019-10-01 2019-10-02 2019-10-03
+    2019-10-04 2019-10-07 2020-01-01 2020-01-24 2020-01-27 2020-01-28 2020-01-29 2020-01-30
+    2020-01-31 2020-04-06 2020-05-01 2020-05-04 2020-05-05"""
+    days = pd.bdate_range("2019-01-02", "2020-05-08").difference(pd.to_datetime(names.split()))
+    y = pd.Series(np.random.default_rng(0).normal(size=len(days)), days)
+    new, forecasts = y["2020-01-24":], []
+    for n_pieces in (1, 2, 20):
+        forecaster = ALMElmanForecaster(**QUICK).fit(y[:"2020-01-23"])
+        for rows in np.array_split(np.arange(len(new)), n_pieces):
+            forecaster.update(new.iloc[rows], update_params=False)
+        assert forecaster._history.starts == (0,)
+        forecasts.append(float(forecaster.predict(fh=[1]).iloc[0]))
+    np.testing.assert_allclose(forecasts, forecasts[0], rtol=1e-12)

@@ -202,16 +202,16 @@ class _DaskBlocks:
     ) -> list[Any]:
         """One task a block."""
         with self._reaching():
-            return list(self._client.gather(self._tasks(function, arguments, kept)))
+            return list(self._client.gather(self._submitted(function, arguments, kept)))
 
     def keep(
         self, function: Callable[..., Any], *arguments: Any, kept: Sequence[Any] = ()
     ) -> list[Any]:
         """The same, as futures; where one fails is seen when it is asked for."""
         with self._reaching():
-            return self._tasks(function, arguments, kept)
+            return self._submitted(function, arguments, kept)
 
-    def _tasks(
+    def _submitted(
         self, function: Callable[..., Any], arguments: Sequence[Any], kept: Sequence[Any]
     ) -> list[Any]:
         # all at once: while a worker has no task yet it steals that of another, block and all

@@ -230,9 +230,8 @@ class Fitted:
         if not len(forecasts):
             return []
         # not of the forecast: the same for all
-        n_draws = N_PATHS // len(errors.posteriors)
-        noise = [one.draw(1, self.seed + k, n_draws)[1] for k, one in enumerate(errors.posteriors)]
-        return [np.concatenate(noise)[:, 0]] * len(forecasts)
+        _, noise = errors.draw(1, self.seed, N_PATHS)
+        return [noise[:, 0]] * len(forecasts)
 
     def _situation(self, series: Series, X: Array) -> Situation:
         """What forecasts from the present on start from."""

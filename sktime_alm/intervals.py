@@ -195,6 +195,16 @@ class Errors:
         """Of the paths, those that are drawn from the posteriors."""
         return float(np.mean([one.share for one in self.posteriors] or [0.0]))
 
+    def draw(self, n_steps: int, seed: int, n_paths: int) -> tuple[Array, Array]:
+        """As :meth:`Posterior.draw`, from each network's for its share of the paths."""
+        shares = np.array_split(np.arange(n_paths), len(self.posteriors))
+        drawn = (
+            posterior.draw(n_steps, seed + k, len(share))
+            for k, (posterior, share) in enumerate(zip(self.posteriors, shares, strict=True))
+        )
+        changes, noise = (np.concatenate(of_networks) for of_networks in zip(*drawn, strict=True))
+        return changes, noise
+
     def of_first_step(self) -> Array:
         """Those that quantiles one step ahead are made of, in units of their scale."""
         return self.by_step[0] if self.by_step else self.one_step * self.stretch[0]
@@ -387,12 +397,7 @@ def spread(model: Model, errors: Errors, found: Situation, seed: int) -> Array:
     n_drawn = round(errors.share * N_PATHS)
     pieces = []
     if n_drawn:
-        shares = np.array_split(np.arange(n_drawn), len(errors.posteriors))
-        drawn = (
-            posterior.draw(n_steps, seed + k, len(share))
-            for k, (posterior, share) in enumerate(zip(errors.posteriors, shares, strict=True))
-        )
-        changes, noise = (np.concatenate(of_networks) for of_networks in zip(*drawn, strict=True))
+        changes, noise = errors.draw(n_steps, seed, n_drawn)
         wider = replace(model, bounds=_further(model))
         pieces.append(wider.paths(found.states, found.past, found.exogenous, noise, changes))
     if n_drawn < N_PATHS:

@@ -144,7 +144,7 @@ def is_dask(y: Any) -> bool:
 
 def _parts_of(y: Any, X: Any) -> list[Part]:
     if not is_dask(y):
-        return _cut(y, X)
+        return [Part(f"part {k}", *frames) for k, frames in enumerate(_cut(y, X))]
     of_y = y.to_delayed()
     if is_dask(X):
         of_X = X.to_delayed()
@@ -160,22 +160,21 @@ def _parts_of(y: Any, X: Any) -> list[Part]:
     ]
 
 
-def _cut(y: pd.DataFrame, X: pd.DataFrame | None) -> list[Part]:
+def _cut(
+    y: pd.DataFrame, X: pd.DataFrame | None
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
     """A pandas panel between series, into parts of about as many rows as a sample has."""
     keys = y.index.droplevel(-1)
     first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
     group = first // SAMPLE_ROWS
     # at the first series that begins in another multiple of a sample's rows
     cuts = [*first[np.flatnonzero(np.diff(group, prepend=-1))], len(y)]
-    each = [(y.iloc[start:stop], keys[start:stop].unique()) for start, stop in pairwise(cuts)]
-    of_X = [X] * len(each)
-    if X is not None and isinstance(X.index, pd.MultiIndex):
-        rows_of = _rows_of_series(X)
-        of_X = [X.iloc[rows_of(series)] for _, series in each]
-    return [
-        Part(f"part {k}", of_y, some)
-        for k, ((of_y, _), some) in enumerate(zip(each, of_X, strict=True))
-    ]
+    if X is None or not isinstance(X.index, pd.MultiIndex):
+        yield from ((y.iloc[start:stop], X) for start, stop in pairwise(cuts))
+        return
+    rows_of = _rows_of_series(X)
+    for start, stop in pairwise(cuts):
+        yield y.iloc[start:stop], X.iloc[rows_of(keys[start:stop].unique())]
 
 
 def _rows_of_series(X: pd.DataFrame) -> Callable[[pd.Index], IntArray]:

@@ -19,7 +19,7 @@ from sktime_alm.solver.execution import check_interrupt, time_is_up
 from sktime_alm.solver.lagrangian import Multipliers, lipschitz_constants
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import stationarity
-from sktime_alm.solver.reformulation import ElmanProblem, Point, Sums, TrainingProblem
+from sktime_alm.solver.reformulation import ElmanProblem, Point, Sums, TrainingProblem, squares
 
 
 def update_parameters(
@@ -260,7 +260,7 @@ def distance(problem: TrainingProblem, point: Point, other: Point) -> float:
 
 
 def _square_of_step(problem: ElmanProblem, h: Array, u: Array, h0: Array, u0: Array) -> Sums:
-    return (float(np.sum((h - h0) ** 2) + np.sum((u - u0) ** 2)),)
+    return (sum(squares(h - h0, u - u0)),)
 
 
 def descend(

@@ -31,7 +31,7 @@ from sktime_alm.solver.optimality import (
     in_units,
     residuals,
 )
-from sktime_alm.solver.reformulation import ElmanProblem, Point, Sums
+from sktime_alm.solver.reformulation import ElmanProblem, Point, Sums, roots, squares
 from sktime_alm.solver.rim import Rim
 from sktime_alm.solver.spread import SpreadProblem
 
@@ -80,8 +80,7 @@ def _with_slopes(
 def _reach(problem: SpreadProblem, hidden_layer: Array, size: float, tolerance: float) -> float:
     """How near to 0 a pre-activation is taken to be at its kink: as near as feasibility asks."""
     reach = _FIRST_REACH * float(np.sqrt(size / (problem.n_samples * len(hidden_layer))))
-    squares = problem.total(_near_kinks, hidden_layer, reach)
-    C1, C2, of_u, of_h = (float(root) for root in np.sqrt(squares))
+    C1, C2, of_u, of_h = roots(*problem.total(_near_kinks, hidden_layer, reach))
     relative = Feasibility(C1, C2).relative_to(of_u, of_h)
     # of u spread evenly about 0 the squares of those within a reach add up to its third power
     return reach * (_SHARE * tolerance / relative) ** (2.0 / 3.0) if relative else reach
@@ -157,13 +156,13 @@ class _Kinks(NamedTuple):
 
 
 class _States(NamedTuple):
-    """A sequence at some weights; ``pull`` is minus the gradient of the losses in h."""
+    """A sequence at some weights."""
 
     u: Array
     h: Array
     W: Array
     P: Array
-    pull: Array
+    errors: Array
     slopes: Array
 
 
@@ -177,7 +176,7 @@ def _near_kinks(problem: ElmanProblem, hidden_layer: Array, reach: float) -> Sum
     """||C1||^2 and ||C2||^2 were all within reach at their kinks; ||u||^2 and ||h||^2."""
     u, h = problem.rollout_of(hidden_layer)
     near = _is_near(u, reach)
-    return tuple(float(np.vdot(array, array)) for array in (u[near], h[near], u, h))
+    return squares(u[near], h[near], u, h)
 
 
 def _chosen(
@@ -192,13 +191,13 @@ def _chosen(
     r, least = len(hidden_layer), float(problem.sigma.kernel[1])
     u, h = problem.rollout_of(hidden_layer)
     W, P, slopes = hidden_layer[:, :r].copy(), regressors(problem, h), problem.sigma.derivative(u)
-    pull = np.dot(problem.pull(readout, h), readout[:, :r])
-    zeta = adjoint_at(problem, W, u, slopes, pull.copy()).zeta
+    errors = problem.errors(readout, h)
+    zeta = adjoint_at(problem, W, readout, u, slopes, errors).zeta
     units = np.flatnonzero(_is_near(u, reach) & (zeta < 0.0))
     rows = np.zeros((len(units), hidden_layer.size))
     compiled.sensitivities_of(rows, units, W, slopes, P, problem.is_start)
     kinks = _Kinks(units, slopes.flat[units], -zeta.flat[units][:, None] * rows)
-    return _States(u, h, W, P, pull, slopes), kinks, kinks.slopes(least, strength, v)
+    return _States(u, h, W, P, errors, slopes), kinks, kinks.slopes(least, strength, v)
 
 
 def _change_of_gradient(problem: ElmanProblem, *at_and_rule: Any) -> Sums:
@@ -215,21 +214,21 @@ def _is_split(problem: ElmanProblem, slopes: Array) -> BoolArray:
 
 def _residuals_at_slopes(problem: ElmanProblem, *at_and_rule: Any) -> Residuals:
     """What a certificate is made of at the slopes of the rule."""
-    point, multipliers = at_slopes(problem, *at_and_rule)
-    return residuals(problem, *point[1:], *multipliers, point.parameters)
+    return residuals(problem, *at_slopes(problem, *at_and_rule))
 
 
 def at_slopes(problem: ElmanProblem, *at_and_rule: Any) -> tuple[Point, Multipliers]:
     """The rollout with u = 0 at its kinks, and the multipliers at the slopes of the rule."""
+    hidden_layer, readout = at_and_rule[:2]
     states, kinks, chosen = _chosen(problem, *at_and_rule)
     units, slopes, u = kinks.units, states.slopes.copy(), states.u.copy()
     u.flat[units] = 0.0
     while True:
         slopes.flat[units] = chosen
-        multipliers = adjoint_at(problem, states.W, u, slopes, states.pull.copy())
+        multipliers = adjoint_at(problem, states.W, readout, u, slopes, states.errors)
         # where the slopes of later rows have turned the sign that of a side is the only choice
         is_turned = (multipliers.zeta.flat[units] >= 0.0) & _is_split(problem, chosen)
         if not is_turned.any():
-            parameters = ElmanParameters.from_layers(*at_and_rule[:2])
+            parameters = ElmanParameters.from_layers(hidden_layer, readout)
             return Point(parameters, states.h, u), multipliers
         chosen = np.where(is_turned, kinks.sides, chosen)

@@ -95,21 +95,18 @@ def states_on(problem: ElmanProblem, trial: Trial, piece: Piece) -> States:
     if piece.held.any():
         u, h = rollout_on(problem, hidden_layer, piece)
         errors = problem.errors(readout, h)
-    pull = np.dot((2.0 / problem.n_observed) * errors, readout[:, : len(W)])
-    xi, zeta = adjoint_at(problem, W, u, piece.slopes, pull)
+    xi, zeta = adjoint_at(problem, W, readout, u, piece.slopes, errors)
     return States(u, h, errors, zeta, xi)
 
 
 def adjoint_at(
-    problem: ElmanProblem, W: Array, u: Array, slopes: Array, pull: Array
+    problem: ElmanProblem, W: Array, readout: Array, u: Array, slopes: Array, errors: Array
 ) -> Multipliers:
-    """The multipliers at given slopes, of shape (T, r).
-
-    ``pull`` is minus the gradient of the losses in h, and is overwritten by zeta.
-    """
+    """The multipliers at given slopes and errors, as by :func:`adjoint_multipliers`."""
+    zeta = np.dot((2.0 / problem.n_observed) * errors, readout[:, : len(W)])
     xi, l2 = np.empty_like(u), problem.regularization.l2_preactivation
-    compiled.adjoint(pull, xi, u, np.ascontiguousarray(W), slopes, problem.is_end, l2)
-    return Multipliers(xi, pull)
+    compiled.adjoint(zeta, xi, u, np.ascontiguousarray(W), slopes, problem.is_end, l2)
+    return Multipliers(xi, zeta)
 
 
 def rollout_on(problem: ElmanProblem, hidden_layer: Array, piece: Piece) -> tuple[Array, Array]:

@@ -7,14 +7,23 @@ With gamma = 0 it is the plain Lagrangian, whose gradients give the KKT residual
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sktime_alm.solver import kernels
 from sktime_alm.solver._typing import Array
 from sktime_alm.solver.network import ElmanParameters
-from sktime_alm.solver.reformulation import ElmanProblem, Point, Sums, TrainingProblem
+from sktime_alm.solver.reformulation import (
+    ElmanProblem,
+    Point,
+    Sums,
+    TrainingProblem,
+    roots,
+    squares,
+)
 
 
 class Multipliers(NamedTuple):
@@ -85,23 +94,44 @@ def augmented_lagrangian(
     problem: TrainingProblem, point: Point, multipliers: Multipliers, gamma: float
 ) -> float:
     """L(s, xi, zeta, gamma) of (3.1)."""
-    parameters, *states = point
-    (of_constraints,) = problem.total(
-        _of_constraints, parameters, gamma, states=(*states, *multipliers)
-    )
+    (of_constraints,) = at_rows(problem.total, _of_constraints, point, multipliers, gamma)
     return problem.objective_at(point) + float(of_constraints)
 
 
-def _of_constraints(
+def at_rows(
+    ask: Callable[..., Any],
+    function: Callable[..., Sums],
+    point: Point,
+    multipliers: Multipliers,
+    *arguments: Any,
+) -> Any:
+    """``problem.total`` or ``.keep``, as asked, of a function of a part at a point.
+
+    That of ``function(part, point, multipliers, *arguments)``, both with the rows of the part.
+    """
+    parameters, *states = point
+    of_part = partial(_of_part, function)
+    return ask(of_part, parameters, *arguments, states=(*states, *multipliers))
+
+
+def _of_part(
+    function: Callable[..., Sums],
     problem: ElmanProblem,
     h: Array,
     u: Array,
     xi: Array,
     zeta: Array,
     parameters: ElmanParameters,
-    gamma: float,
+    *arguments: Any,
 ) -> Sums:
-    C1, C2 = problem.constraints(Point(parameters, h, u))
+    return function(problem, Point(parameters, h, u), Multipliers(xi, zeta), *arguments)
+
+
+def _of_constraints(
+    problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float
+) -> Sums:
+    C1, C2 = problem.constraints(point)
+    xi, zeta = multipliers
     return (np.vdot(xi + 0.5 * gamma * C1, C1) + np.vdot(zeta + 0.5 * gamma * C2, C2),)
 
 
@@ -109,35 +139,27 @@ def update_multipliers(
     problem: TrainingProblem, point: Point, multipliers: Multipliers, gamma: float
 ) -> Multipliers:
     """(3.7): xi + gamma C1 and zeta + gamma C2."""
-    parameters, *states = point
-    return Multipliers(*problem.keep(_updated, parameters, gamma, states=(*states, *multipliers)))
+    return Multipliers(*at_rows(problem.keep, _updated, point, multipliers, gamma))
 
 
 def _updated(
-    problem: ElmanProblem,
-    h: Array,
-    u: Array,
-    xi: Array,
-    zeta: Array,
-    parameters: ElmanParameters,
-    gamma: float,
-) -> Sums:
-    C1, C2 = problem.constraints(Point(parameters, h, u))
-    return xi + gamma * C1, zeta + gamma * C2
+    problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float
+) -> Multipliers:
+    C1, C2 = problem.constraints(point)
+    return Multipliers(multipliers.xi + gamma * C1, multipliers.zeta + gamma * C2)
 
 
-def norms(problem: TrainingProblem, multipliers: Multipliers) -> tuple[float, float]:
+def norms(problem: TrainingProblem, multipliers: Multipliers) -> tuple[float, ...]:
     """||xi|| and ||zeta||."""
-    of_xi, of_zeta = problem.total(_squares, states=multipliers)
-    return float(np.sqrt(of_xi)), float(np.sqrt(of_zeta))
+    return roots(*problem.total(_squares_of_states, states=multipliers))
 
 
 def _zeros(problem: ElmanProblem, h: Array) -> Sums:
     return np.zeros_like(h), np.zeros_like(h)
 
 
-def _squares(problem: ElmanProblem, *states: Array) -> Sums:
-    return tuple(float(np.vdot(array, array)) for array in states)
+def _squares_of_states(problem: ElmanProblem, *states: Array) -> Sums:
+    return squares(*states)
 
 
 def gradient(
@@ -151,7 +173,7 @@ def gradient(
     parameters, h, _ = point
     # what a KKT residual is, at gamma = 0, needs no constraints
     if gamma != 0.0:
-        multipliers = update_multipliers(problem, point, multipliers, gamma)
+        multipliers = _updated(problem, point, multipliers, gamma)
     xi, zeta = multipliers
     of_objective = objective_gradient(problem, point)
     # of its own, and so changed in place

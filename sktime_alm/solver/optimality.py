@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sktime_alm.solver._typing import Array
-from sktime_alm.solver.lagrangian import Multipliers, gradient, objective_gradient
+from sktime_alm.solver.lagrangian import Multipliers, at_rows, gradient, objective_gradient
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reformulation import (
     ElmanProblem,
@@ -22,6 +22,8 @@ from sktime_alm.solver.reformulation import (
     Sums,
     TrainingProblem,
     objective_of_rows,
+    roots,
+    squares,
 )
 from sktime_alm.solver.rim import Rim
 
@@ -209,25 +211,16 @@ def stationarity(
     With gamma = 0 these are the KKT residuals at (xi, zeta). They equal the residuals
     at the multipliers before the update (3.7) with that update's gamma.
     """
-    parameters, *states = point
-    *layers, of_h, of_u = problem.total(_slopes, parameters, gamma, states=(*states, *multipliers))
-    of_weights = _with_penalties(problem, parameters, *layers)
-    return Stationarity(_norm_of_all(of_weights), *_roots(of_h, of_u))
+    *layers, of_h, of_u = at_rows(problem.total, _slopes, point, multipliers, gamma)
+    of_weights = _with_penalties(problem, point.parameters, *layers)
+    return Stationarity(_norm_of_all(of_weights), *roots(of_h, of_u))
 
 
-def _slopes(
-    problem: ElmanProblem,
-    h: Array,
-    u: Array,
-    xi: Array,
-    zeta: Array,
-    parameters: ElmanParameters,
-    gamma: float = 0.0,
-) -> Sums:
+def _slopes(problem: ElmanProblem, point: Point, multipliers: Multipliers, gamma: float) -> Sums:
     """The gradient of L in [W V b] and in [A D c], and the squares of those in h and in u."""
-    found = gradient(problem, Point(parameters, h, u), Multipliers(xi, zeta), gamma)
-    of_u = problem.sigma.subdifferential_distance(u, found.u_smooth, found.u_slope)
-    return found.hidden_layer, found.readout, *_squares(found.h, of_u)
+    found = gradient(problem, point, multipliers, gamma)
+    of_u = problem.sigma.subdifferential_distance(point.u, found.u_smooth, found.u_slope)
+    return found.hidden_layer, found.readout, *squares(found.h, of_u)
 
 
 def _with_penalties(
@@ -241,13 +234,13 @@ def _with_penalties(
 def feasibility(problem: TrainingProblem, point: Point) -> Feasibility:
     """||C1(s)|| and ||C2(s)||."""
     parameters, *states = point
-    return Feasibility(*_roots(*problem.total(_squares_of_constraints, parameters, states=states)))
+    return Feasibility(*roots(*problem.total(_squares_of_constraints, parameters, states=states)))
 
 
 def _squares_of_constraints(
     problem: ElmanProblem, h: Array, u: Array, parameters: ElmanParameters
 ) -> Sums:
-    return _squares(*problem.constraints(Point(parameters, h, u)))
+    return squares(*problem.constraints(Point(parameters, h, u)))
 
 
 def certify(
@@ -257,27 +250,19 @@ def certify(
 
     The multiplier of the bound on ||W|| is the one that leaves the least.
     """
-    parameters, *states = point
-    sums = Residuals(*problem.total(residuals, parameters, states=(*states, *multipliers)))
-    return certificate_of(problem, parameters, sums, tolerance)
+    sums = Residuals(*at_rows(problem.total, residuals, point, multipliers))
+    return certificate_of(problem, point.parameters, sums, tolerance)
 
 
-def residuals(
-    problem: ElmanProblem,
-    h: Array,
-    u: Array,
-    xi: Array,
-    zeta: Array,
-    parameters: ElmanParameters,
-) -> Residuals:
+def residuals(problem: ElmanProblem, point: Point, multipliers: Multipliers) -> Residuals:
     """Those of the rows of a part."""
-    point = Point(parameters, h, u)
+    parameters, h, u = point
     of_R = objective_gradient(problem, point)
     sums: Sums = (
-        *_slopes(problem, h, u, xi, zeta, parameters),
+        *_slopes(problem, point, multipliers, 0.0),
         *objective_of_rows(problem, h, u, parameters),
         _count_kinks(problem, u),
-        *_squares(of_R.h, of_R.u_smooth, *problem.constraints(point), u, h),
+        *squares(of_R.h, of_R.u_smooth, *problem.constraints(point), u, h),
     )
     return Residuals(*sums)
 
@@ -290,20 +275,20 @@ def certificate_of(
     of_L = _with_penalties(problem, parameters, sums.hidden_layer, sums.readout)
     # of R(s) only the slope in the readout depends on the rows
     of_R = _with_penalties(problem, parameters, np.zeros_like(sums.hidden_layer), sums.readout)
-    size_of_gradient = norm_in_units(problem, of_R, *_roots(sums.objective_h, sums.objective_u))
+    size_of_gradient = norm_in_units(problem, of_R, *roots(sums.objective_h, sums.objective_u))
     # of nearly exact fits terms that cancel are all that the gradient is made of
     level = max(error_level(problem, objective), size_of_gradient)
     recurrence = _bound_on_recurrence(problem, parameters, of_L.W, level, tolerance)
     of_weights = replace(of_L, W=of_L.W + recurrence.multiplier)
-    of_states = _roots(sums.of_h, sums.of_u)
+    of_states = roots(sums.of_h, sums.of_u)
     sizes = Stationarity(_norm_of_all(of_weights), *of_states)
-    violations = Feasibility(*_roots(sums.C1, sums.C2))
+    violations = Feasibility(*roots(sums.C1, sums.C2))
     return Certificate(
         stationarity=sizes.norm,
         relative_stationarity=norm_in_units(problem, of_weights, *of_states) / level,
         stationarity_blocks=sizes,
         feasibility=violations.norm,
-        relative_feasibility=violations.relative_to(*_roots(sums.u, sums.h)),
+        relative_feasibility=violations.relative_to(*roots(sums.u, sums.h)),
         feasibility_blocks=violations,
         tolerance=tolerance,
         recurrence=recurrence,
@@ -375,16 +360,6 @@ def relative_size(problem: TrainingProblem, objective: float, gradient: Array) -
 def _count_kinks(problem: ElmanProblem, u: Array) -> int:
     """The number of pre-activations at a kink of a piecewise linear activation."""
     return int((u == 0.0).sum()) if problem.sigma.has_kink else 0
-
-
-def _squares(*arrays: Array) -> Sums:
-    """Squares of Euclidean norms."""
-    return tuple(float(np.vdot(array, array)) for array in arrays)
-
-
-def _roots(first: float, second: float) -> tuple[float, float]:
-    """Norms from their squares."""
-    return float(np.sqrt(first)), float(np.sqrt(second))
 
 
 def _norm(array: Array) -> float:

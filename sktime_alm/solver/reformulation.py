@@ -32,6 +32,16 @@ from sktime_alm.solver.regularization import Regularization
 Sums = tuple[Any, ...]
 
 
+def squares(*arrays: Array) -> tuple[float, ...]:
+    """Squares of Euclidean norms, which add up over rows as norms do not."""
+    return tuple(float(np.vdot(array, array)) for array in arrays)
+
+
+def roots(*sums: float) -> tuple[float, ...]:
+    """Norms from the sums of their squares."""
+    return tuple(float(np.sqrt(total)) for total in sums)
+
+
 class Point(NamedTuple):
     """s = (z, h, u): weights and auxiliary states, feasible or not.
 

@@ -182,8 +182,8 @@ class _Search:
 
     def _states(self) -> States:
         problem, (parameters, h, u) = self.problem, self.point
-        pull = (2.0 / problem.n_observed) * self.errors @ parameters.A
-        xi, zeta = adjoint_at(problem, parameters.W, u, self.slopes, pull)
+        W, readout = parameters.W, parameters.readout
+        xi, zeta = adjoint_at(problem, W, readout, u, self.slopes, self.errors)
         return States(u, h, self.errors, zeta, xi)
 
     def _gradient(self) -> Array:

@@ -12,7 +12,9 @@ from typing import Any
 from zipfile import ZipFile
 
 import pandas as pd
+from sktime.datatypes import VectorizedDF, convert_to
 from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
+from sktime.forecasting.base._base import _format_moving_cutoff_predictions
 
 from sktime_alm import files
 from sktime_alm.calendar import as_horizon
@@ -50,8 +52,17 @@ def _moving(name: str) -> Any:
     @wraps(base)
     def moved(self: AtomicForecaster, *arguments: Any, **named: Any) -> Any:
         with self._turn().lock:
-            twin = self._twin()
+            twin, before = self._twin(), dict(own := self.__dict__)
             outcome = base(twin, *arguments, **named)
+            if self.__dict__ is not own:
+                raise RuntimeError(
+                    f"{name} is undone, since its callback changed the forecaster by fit, update "
+                    "or the like. End the training with True, and call that then"
+                )
+            # what else a callback, or another thread, has set meanwhile stays
+            now = dict(own)
+            is_set = (key for key in now if now[key] is not before.get(key))
+            twin.__dict__.update({key: now[key] for key in is_set})
             self.__dict__ = twin.__dict__
         return self if outcome is twin else outcome
 
@@ -159,6 +170,25 @@ class AtomicForecaster(BaseForecaster):
             self._set_cutoff(
                 pd.DatetimeIndex(last, freq=None) if isinstance(last, pd.DatetimeIndex) else last
             )
+
+    def _predict_moving_cutoff(
+        self,
+        y: Any,
+        cv: Any,
+        X: Any = None,
+        update_params: bool = True,
+        reset_forecaster: bool = True,
+    ) -> Any:
+        """As the base class, but without its step back, of a frequency guessed from a few rows."""
+        mtype, store = self._y_metadata["mtype"], self._converter_store_y
+        moving = self._twin() if reset_forecaster else self
+        y, X = (data.X if isinstance(data, VectorizedDF) else data for data in (y, X))
+        forecasts, cutoffs = [], []
+        for rows, _ in cv.split(y):
+            forecast = moving.update_predict_single(y.iloc[rows], cv.get_fh(), X, update_params)
+            forecasts.append(convert_to(forecast, mtype, store=store, store_behaviour="freeze"))
+            cutoffs.append(moving.cutoff)
+        return _format_moving_cutoff_predictions(forecasts, cutoffs)
 
     def _twin(self) -> AtomicForecaster:
         """A copy to be changed: what it is made of is immutable, or copied here."""

@@ -196,8 +196,24 @@ class Calendar:
         return np.asarray(steps, dtype=int)
 
     def after(self, origin: Any, steps: IntArray) -> pd.Index:
-        """The times so many steps after ``origin``, none of them before it."""
+        """The times so many steps after ``origin``, none of them before it.
+
+        Raises
+        ------
+        ValueError
+            If one is later than its type can tell, as the year 2262 is for nanoseconds.
+        """
         steps = np.asarray(steps, dtype=int)
+        try:
+            return self._after(origin, steps)
+        # pandas also says NotImplementedError, of zones beyond the year 9999
+        except (OverflowError, pd.errors.OutOfBoundsDatetime, NotImplementedError) as error:
+            raise ValueError(
+                f"fh must end at times that pandas can tell in the unit of y of fit; found "
+                f"{steps.max()} steps after {origin}: {error}"
+            ) from error
+
+    def _after(self, origin: Any, steps: IntArray) -> pd.Index:
         if self.kind == "integers":
             return pd.Index(int(origin) + steps)
         if self.kind == "periods":

@@ -31,6 +31,7 @@ from sktime_alm.panel import Pace, PanelNetwork, histories, refused
 from sktime_alm.partitions import Partitions, is_dask
 from sktime_alm.progress import watching
 from sktime_alm.solver._typing import Array, IntArray
+from sktime_alm.solver._validation import check_flag
 from sktime_alm.solver.activations import Activation, get_activation
 from sktime_alm.solver.datafits import Datafit, get_datafit
 from sktime_alm.solver.result import Callback
@@ -244,7 +245,7 @@ class NetworkHooks(AtomicForecaster):
         self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> NetworkHooks:
         before, fitted = self._history, self._fitted
-        if update_params:
+        if check_flag(update_params, "update_params"):
             check_complete(before.series, "update(update_params=True)")
         history, n_before = before.extended(y, X), len(before.times)
         self._tell(before.revisions(y))

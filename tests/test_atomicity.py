@@ -224,3 +224,24 @@ def test_interrupts_by_real_signals():
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120
     )
     assert "PASS" in done.stdout, done.stderr[-2000:]
+
+
+def test_what_a_callback_changes_is_kept_or_refused():
+    options = {"alpha": 1.0, "skip_alpha": 0.1, "hidden_size": 2, "random_state": 0}
+    forecaster = ALMElmanForecaster(**options)
+
+    def rename(_record):
+        forecaster.note = "set while it was trained"
+
+    forecaster.set_params(callback=rename).fit(Y[:40])
+    assert forecaster.note == "set while it was trained"
+
+    def nested(_record):
+        forecaster.update(Y[40:42], update_params=False)
+
+    forecaster.callback = nested
+    with pytest.raises(RuntimeError, match="update is undone, since its callback"):
+        forecaster.update(Y[40:45])
+    assert forecaster.cutoff[0] == Y.index[41]
+    forecaster.callback = None
+    assert forecaster.update(Y[40:45]).cutoff[0] == Y.index[44]

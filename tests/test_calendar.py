@@ -227,6 +227,24 @@ def test_update_predict_on_a_calendar_of_holidays():
     np.testing.assert_allclose(found, expected)
 
 
+@pytest.mark.parametrize("n_new", [2, 6])
+@pytest.mark.parametrize("frequency", ["trading days", "D", "SME", "2B", "LWOM-FRI", "bh"])
+def test_update_predict_on_dates_that_tell_no_frequency(frequency, n_new):
+    """Row by row the same; sktime begins with a step back, of a frequency guessed from new rows."""
+    times = trading_days(54) if frequency == "trading days" else dates(frequency, periods=54)
+    # the last but one is a holiday
+    times = times.delete(-2) if frequency == "trading days" else times
+    y = pd.Series(VALUES[: len(times)], pd.DatetimeIndex(times, freq=None))
+    old, new = y[:-n_new], y[-n_new:]
+    forecaster = ALMElmanForecaster(**QUICK).fit(old)
+    found = forecaster.update_predict(new, update_params=False)
+    expected = []
+    for row in range(n_new - 1):
+        forecaster.update(new[row : row + 1], update_params=False)
+        expected.append(forecaster.predict(fh=[1]))
+    pd.testing.assert_series_equal(found, pd.concat(expected), check_freq=False)
+
+
 def trading_days(n=60, seed=0, start="2020-01-02"):
     """Business days without holidays: one now and then, and three in a row."""
     days = pd.bdate_range(start, periods=n + 20)
@@ -360,3 +378,11 @@ def test_rows_in_sample_need_no_times_ahead():
     calendar = Calendar.of(fridays)
     assert list(calendar.after(fridays[3], [0])) == [fridays[3]]
     assert not len(calendar.after(fridays[3], []))
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_a_horizon_beyond_what_time_stamps_can_tell_is_refused(zone):
+    y = pd.Series(VALUES, dates("YE", zone))
+    forecaster = ALMElmanForecaster(**QUICK).fit(y)
+    with pytest.raises(ValueError, match=r"fh must end .* found 900000 steps after"):
+        forecaster.predict(fh=[900_000])

@@ -9,7 +9,7 @@ import pytest
 
 from sktime_alm import ALMElmanForecaster
 from sktime_alm.solver import kernels
-from tests.conftest import NETWORK, named
+from tests.conftest import NETWORK, QUICK, named
 from tests.test_forecaster import make_data
 from tests.test_penalties import threshold_autoregression
 
@@ -108,3 +108,12 @@ def test_values_that_were_seen_otherwise_are_said_to_stay_as_they_were(recwarn):
             )
         known.update(y[48:50], update_params=False)
         pd.testing.assert_series_equal(known.predict(fh=[1]), expected)
+
+
+@pytest.mark.parametrize("value", ["no", 0, None])
+def test_update_params_is_true_or_false(value):
+    y = pd.Series(np.random.default_rng(0).normal(size=40))
+    forecaster = ALMElmanForecaster(**QUICK).fit(y[:30])
+    with pytest.raises(TypeError, match="update_params must be True or False"):
+        forecaster.update(y[30:], update_params=value)
+    assert forecaster.cutoff[0] == 29

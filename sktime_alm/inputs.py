@@ -150,36 +150,34 @@ class InputLayout:
         columns = list(columns)
         windows, windows_of_X = _by_column(window_means, "window_means", columns, check_counts)
         lives, lives_of_X = _by_column(half_lives, "half_lives", columns, _check_half_lives)
-        layout = cls(
-            _counted(lags, "lags", 1),
-            windows,
-            lives,
-            (
-                *_lag_terms(exog_lags, columns, {**windows_of_X, **lives_of_X}),
-                *(
-                    Term(columns.index(name), 1, window)
-                    for name, of_column in windows_of_X.items()
-                    for window in of_column
-                ),
-                *(
-                    Term(columns.index(name), 1, _reach_of(half_life), half_life)
-                    for name, of_column in lives_of_X.items()
-                    for half_life in of_column
-                ),
-                *(Term(len(columns) + k, 0, 0) for k in range(n_calendar)),
-            ),
-            len(columns) + n_calendar,
+        of_windows = (
+            Term(columns.index(name), 1, window)
+            for name, of_column in windows_of_X.items()
+            for window in of_column
         )
+        of_lives = (
+            Term(columns.index(name), 1, _reach_of(half_life), half_life)
+            for name, of_column in lives_of_X.items()
+            for half_life in of_column
+        )
+        of_calendar = (Term(len(columns) + k, 0, 0) for k in range(n_calendar))
+        of_lags = _lag_terms(exog_lags, columns, {**windows_of_X, **lives_of_X})
+        terms = *of_lags, *of_windows, *of_lives, *of_calendar
+        layout = cls(_counted(lags, "lags", 1), windows, lives, terms, len(columns) + n_calendar)
+        layout._check(lags, exog_lags, columns, n_calendar)
+        return layout
+
+    def _check(self, lags: Any, exog_lags: Any, columns: list[Any], n_calendar: int) -> None:
+        """Refuse arguments that do not fit X, or leave no inputs."""
         if exog_lags is not None and not columns:
             raise ValueError(f"exog_lags={exog_lags!r} are lags of X, but fit was passed no X")
-        if columns and len(layout.terms) == n_calendar:
+        if columns and len(self.terms) == n_calendar:
             raise ValueError("exog_lags must hold at least one lag; pass no X to fit to use none")
-        if not columns and layout.memory == 0:
+        if not columns and self.memory == 0:
             raise ValueError(
                 f"lags={lags!r} leaves the network without inputs; pass X, or use lags or "
                 "window_means"
             )
-        return layout
 
     def check_unchanged(self, before: InputLayout, caller: str) -> None:
         """Refuse arguments that have changed since networks were trained by ``caller``."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sktime_alm.solver import ELU, ElmanParameters, LeakyReLU, ReLU
+from sktime_alm.solver._typing import Array
 from sktime_alm.solver.activations import Activation
 
 
@@ -37,17 +38,7 @@ def elman_module(parameters: ElmanParameters, activation: Activation) -> Any:
 
     p, is_relu = parameters, isinstance(activation, ReLU)
     n, r, m = p.n_inputs, p.hidden_size, p.n_outputs
-    sigma: Any
-    if isinstance(activation, ELU):
-        sigma = nn.ELU()
-    elif isinstance(activation, LeakyReLU):
-        sigma = nn.LeakyReLU(activation.slope)
-    elif is_relu:
-        sigma = nn.ReLU()
-    else:
-        raise ValueError(
-            f"activation must be ReLU, LeakyReLU or ELU for PyTorch, found {activation!r}"
-        )
+    sigma = _counterpart(activation, nn)
 
     class Elman(nn.Module):
         """u = W h + V x + b, h = sigma(u), y = A h + D x + c."""
@@ -80,16 +71,30 @@ def elman_module(parameters: ElmanParameters, activation: Activation) -> Any:
             return (outputs if p.D is None else outputs + self.skip(x)), state
 
     module = Elman().double()
-    names = (
-        ("rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0")
-        if is_relu
-        else ("input_layer.weight", "recurrent_layer.weight", "input_layer.bias")
-    )
-    weights = dict(zip(names, (p.V, p.W, p.b), strict=True))
-    weights |= {"readout.weight": p.A, "readout.bias": p.c}
-    if is_relu:
-        weights["rnn.bias_hh_l0"] = np.zeros(r)
-    if p.D is not None:
-        weights["skip.weight"] = p.D
+    weights = _named_weights(p, is_relu)
     module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return module
+
+
+def _counterpart(activation: Activation, nn: Any) -> Any:
+    """The activation as a module of PyTorch."""
+    if isinstance(activation, ELU):
+        return nn.ELU()
+    if isinstance(activation, LeakyReLU):
+        return nn.LeakyReLU(activation.slope)
+    if isinstance(activation, ReLU):
+        return nn.ReLU()
+    raise ValueError(f"activation must be ReLU, LeakyReLU or ELU for PyTorch, found {activation!r}")
+
+
+def _named_weights(p: ElmanParameters, is_relu: bool) -> dict[str, Array]:
+    """The weights by the names that the module has for them."""
+    weights = {"readout.weight": p.A, "readout.bias": p.c}
+    if p.D is not None:
+        weights["skip.weight"] = p.D
+    if not is_relu:
+        of_hidden_layer = "input_layer.weight", "recurrent_layer.weight", "input_layer.bias"
+        return weights | dict(zip(of_hidden_layer, (p.V, p.W, p.b), strict=True))
+    # a torch.nn.RNN has a second bias
+    of_rnn = (f"rnn.{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    return weights | dict(zip(of_rnn, (p.V, p.W, p.b, np.zeros_like(p.b)), strict=True))

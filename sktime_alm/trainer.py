@@ -16,6 +16,8 @@ from sktime_alm.model import Model
 from sktime_alm.penalties import (
     NETWORK_ORIGINS,
     SKIP_ORIGINS,
+    Losses,
+    Origin,
     Penalties,
     choose_skip_alpha,
     is_enough,
@@ -102,18 +104,7 @@ class Trainer:
         self, rows: Rows, steps: Sequence[int], progress: Progress, has_mean: bool = False
     ) -> Penalties:
         """Replace "auto" by what forecasts best within the rows, so many steps ahead."""
-        chosen, validation = Penalties(np.inf, np.nan), self._validation
-        origins = make_origins(SKIP_ORIGINS, rows)
-        n_rows, n_weights = int(rows.is_observed.sum()), rows.inputs.shape[1] + 1
-        if self.linear_skip and self.skip_alpha != "auto":
-            chosen = chosen._replace(skip_alpha=float(self.skip_alpha))
-        elif self.linear_skip and n_rows <= min(n_weights, _TOO_FEW):
-            chosen = chosen._replace(skip_alpha=_HEAVY_SKIP_PENALTY * n_rows)
-        elif self.linear_skip and origins:
-            losses = validation.losses(rows, validation.steps_within(rows, origins, steps))
-            chosen = choose_skip_alpha(rows, origins, self.hidden_size, losses)
-        elif self.linear_skip:
-            chosen = chosen._replace(skip_alpha=_LIGHT_SKIP_PENALTY)
+        chosen, validation = self._choose_skip_alpha(rows, steps), self._validation
         if self.alpha != "auto":
             # the regressions say nothing about the errors of a network
             models = chosen.models if self.alpha == np.inf else ()
@@ -123,29 +114,55 @@ class Trainer:
             return chosen if self.linear_skip else chosen._replace(alpha=1.0)
         losses = validation.losses(rows, validation.steps_within(rows, origins, steps))
         skip_alpha = chosen.skip_alpha if self.linear_skip else None
-
-        def along_path(trainer: Trainer) -> AlphaPath:
-            return AlphaPath(
-                rows,
-                origins,
-                losses,
-                trainer._path_trainer(progress, is_brief=True),
-                trainer._path_trainer(progress),
-                trainer._states,
-                partial(trainer._draw, progress) if has_mean else None,
-                trainer.hidden_size,
-                skip_alpha,
-                trainer.random_state,
-            )
-
-        path, bound = along_path(self), None
+        judged = rows, origins, losses
+        path, bound = self._along_path(*judged, skip_alpha, progress, has_mean), None
         if self._may_loosen(path.least):
-            looser = along_path(self.within_bound(_LOOSE_BOUND))
+            trainer = self.within_bound(_LOOSE_BOUND)
+            looser = trainer._along_path(*judged, skip_alpha, progress, has_mean)
             if looser.least.loss < _MUCH_LESS * path.least.loss:
                 path, bound = looser, _LOOSE_BOUND
         network = path.choose()
         # trained on more rows than those of the skip, its models are more like the final one
         return network._replace(path=chosen.path + network.path, max_recurrence=bound)
+
+    def _choose_skip_alpha(self, rows: Rows, steps: Sequence[int]) -> Penalties:
+        """The penalty of D, with what regressions show; no network is in them yet."""
+        none = Penalties(np.inf, np.nan)
+        if not self.linear_skip:
+            return none
+        if self.skip_alpha != "auto":
+            return none._replace(skip_alpha=float(self.skip_alpha))
+        n_rows, n_weights = int(rows.is_observed.sum()), rows.inputs.shape[1] + 1
+        if n_rows <= min(n_weights, _TOO_FEW):
+            return none._replace(skip_alpha=_HEAVY_SKIP_PENALTY * n_rows)
+        origins, validation = make_origins(SKIP_ORIGINS, rows), self._validation
+        if not origins:
+            return none._replace(skip_alpha=_LIGHT_SKIP_PENALTY)
+        losses = validation.losses(rows, validation.steps_within(rows, origins, steps))
+        return choose_skip_alpha(rows, origins, self.hidden_size, losses)
+
+    def _along_path(
+        self,
+        rows: Rows,
+        origins: Sequence[Origin],
+        losses: Losses,
+        skip_alpha: float | None,
+        progress: Progress,
+        has_mean: bool,
+    ) -> AlphaPath:
+        """Networks at one strength after the other, judged by their forecasts."""
+        return AlphaPath(
+            rows,
+            origins,
+            losses,
+            self._path_trainer(progress, is_brief=True),
+            self._path_trainer(progress),
+            self._states,
+            partial(self._draw, progress) if has_mean else None,
+            self.hidden_size,
+            skip_alpha,
+            self.random_state,
+        )
 
     def _may_loosen(self, least: Point) -> bool:
         """Whether it may be the bound on the recurrence that keeps networks from their minimum."""

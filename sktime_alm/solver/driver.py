@@ -108,6 +108,19 @@ def _run(
     # one that came too late for a step to raise it
     if take_interrupt():
         status = Status.INTERRUPTED
+    certificate = certificate or _certified(problem, last, settings.tolerance)
+    return _result(best, objective, status, history, last, certificate)
+
+
+def _result(
+    best: ElmanParameters,
+    objective: float,
+    status: Status,
+    history: list[IterationRecord],
+    last: Step,
+    certificate: Certificate,
+) -> ALMResult:
+    """The best network, and the iterate that the certificate is of."""
     h, u, xi, zeta = (_here(states) for states in (*last.point[1:], *last.multipliers))
     return ALMResult(
         parameters=best,
@@ -117,7 +130,7 @@ def _run(
         n_sweeps=sum(record.n_sweeps for record in history),
         history=History(history),
         last=ALMIterate(last.point.parameters, h, u, xi, zeta, last.penalty),
-        certificate=certificate or _certified(problem, last, settings.tolerance),
+        certificate=certificate,
         starts=(StartOutcome(best, objective, status),),
     )
 

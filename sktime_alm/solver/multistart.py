@@ -224,11 +224,7 @@ def train(
     problem = ElmanProblem(X, Y, penalties, activation, *kind)
     check_callback(callback)
     if initial is not None:
-        problem.check_parameters(initial, "initial")
-        if initial.hidden_size != hidden_size:
-            raise ValueError(
-                f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
-            )
+        _check_initial(problem, initial, hidden_size)
     seeds = seed_sequence(random_state).spawn(n_init)
     with limited(method.max_seconds):
         outcomes = _outcomes(
@@ -240,6 +236,14 @@ def train(
     if is_interrupted or any(result.status is Status.INTERRUPTED for result, _ in outcomes):
         best = replace(best, status=Status.INTERRUPTED)
     return replace(best, starts=tuple(outcome for _, outcome in outcomes))
+
+
+def _check_initial(problem: ElmanProblem, initial: ElmanParameters, hidden_size: int) -> None:
+    problem.check_parameters(initial, "initial")
+    if initial.hidden_size != hidden_size:
+        raise ValueError(
+            f"initial must have hidden_size = {hidden_size} units, found {initial.hidden_size}"
+        )
 
 
 def _outcomes(

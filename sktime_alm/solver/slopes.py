@@ -137,6 +137,50 @@ def _newton_direction(Q: Array, v: Array, free: IntArray) -> Array:
 
 
 @_compiled
+def _inward_direction(
+    Q: Array, v: Array, free: IntArray, low: Array, high: Array, y: Array
+) -> tuple[IntArray, Array]:
+    """The direction over the free entries but those on a bound that it would push out.
+
+    Only then does the projected direction descend.
+    """
+    while True:
+        d = _newton_direction(Q, v, free)
+        inward = np.ones(len(free), np.bool_)
+        for i in range(len(free)):
+            k = free[i]
+            outward = (y[k] <= low[k] and d[i] < 0.0) or (y[k] >= high[k] and d[i] > 0.0)
+            inward[i] = not outward
+        if inward.all() or not inward.any():
+            return free, d
+        free = free[inward]
+
+
+@_compiled
+def _projected_step(
+    Q: Array, v: Array, free: IntArray, d: Array, low: Array, high: Array, y: Array
+) -> tuple[Array, Array, float]:
+    """A step along the projected direction, Q times it, and the change of the objective."""
+    # as far as no further bound is met R falls for sure, beyond that it may
+    certain = 1.0
+    for i in range(len(free)):
+        room = (high if d[i] > 0.0 else low)[free[i]] - y[free[i]]
+        if abs(d[i]) * certain > abs(room):
+            certain = room / d[i]
+    length, step = 1.0, np.zeros_like(y)
+    while True:
+        for i in range(len(free)):
+            k = free[i]
+            step[k] = min(max(y[k] + length * d[i], low[k]), high[k]) - y[k]
+        image = np.dot(Q, step)
+        slope = np.dot(v, step)
+        change = 0.5 * np.dot(step, image) - slope
+        if length <= certain or change <= -_SUFFICIENT_DECREASE * slope < 0.0:
+            return step, image, change
+        length = max(_SHRINK * length, certain)
+
+
+@_compiled
 def box_minimum(Q: Array, b: Array, low: Array, high: Array, y: Array) -> Array:
     """The minimiser of y'Q y / 2 - b'y in a box, Q psd, by projected Newton from y in it."""
     scale = 1e-15 * max(np.abs(b).max(), 1e-300)
@@ -145,36 +189,8 @@ def box_minimum(Q: Array, b: Array, low: Array, high: Array, y: Array) -> Array:
         free = np.flatnonzero(((y > low) | (v > 0.0)) & ((y < high) | (v < 0.0)))
         if len(free) == 0 or np.abs(v[free]).max() <= scale:
             break
-        # an entry on its bound that the direction would push out does not take part: only then
-        # does the projected direction descend
-        d, is_settled = _newton_direction(Q, v, free), False
-        while not is_settled:
-            inward = np.ones(len(free), np.bool_)
-            for i in range(len(free)):
-                k = free[i]
-                outward = (y[k] <= low[k] and d[i] < 0.0) or (y[k] >= high[k] and d[i] > 0.0)
-                inward[i] = not outward
-            is_settled = bool(inward.all() or not inward.any())
-            if not is_settled:
-                free = free[inward]
-                d = _newton_direction(Q, v, free)
-        # as far as no further bound is met R falls for sure, beyond that it may
-        certain = 1.0
-        for i in range(len(free)):
-            room = (high if d[i] > 0.0 else low)[free[i]] - y[free[i]]
-            if abs(d[i]) * certain > abs(room):
-                certain = room / d[i]
-        length, change, step, image = 1.0, 0.0, np.zeros_like(y), np.zeros_like(y)
-        while True:
-            for i in range(len(free)):
-                k = free[i]
-                step[k] = min(max(y[k] + length * d[i], low[k]), high[k]) - y[k]
-            image = np.dot(Q, step)
-            slope = np.dot(v, step)
-            change = 0.5 * np.dot(step, image) - slope
-            if length <= certain or change <= -_SUFFICIENT_DECREASE * slope < 0.0:
-                break
-            length = max(_SHRINK * length, certain)
+        free, d = _inward_direction(Q, v, free, low, high, y)
+        step, image, change = _projected_step(Q, v, free, d, low, high, y)
         if not change < 0.0:
             break
         y = np.minimum(np.maximum(y + step, low), high)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sktime_alm.calendar import Calendar
-from sktime_alm.inputs import InputLayout
+from sktime_alm.inputs import OF_SERIES, InputLayout
 from sktime_alm.solver import ALMResult, ALMSettings, SafeguardedSettings, Status
 from sktime_alm.solver._validation import (
     MOST,
@@ -57,7 +57,7 @@ def layout_of(
     if is_log and columns and exog_lags is None:
         exog_lags = 1
     if is_log and lags is windows is half_lives is None:
-        lags, half_lives = 0, dict.fromkeys(["y", *columns], "ladder")
+        lags, half_lives = 0, dict.fromkeys([OF_SERIES, *columns], "ladder")
     # weekdays move variances; what they do to other series is left to the user
     if has_calendar is None:
         has_calendar = is_log and calendar.has_features

@@ -19,6 +19,8 @@ from sktime_alm.solver._typing import Array, IntArray
 
 # fewer rows do not tell trading days from others
 _FEWEST_TRADING = 10
+# so many rows, each in a week or month of its own, are weeks or months
+_FEWEST_PERIODS = 5
 # the longest closure, in business days
 _CLOSED = 7
 _NUMBER = "or y.reset_index(drop=True), and X alike, to count observations"
@@ -470,6 +472,7 @@ def _inferred(index: pd.DatetimeIndex) -> pd.DateOffset:
     if wall.is_unique and wall.is_monotonic_increasing:
         frequency = _named(wall) or _of_pieces(wall)
         if frequency is not None and not _is_short(frequency):
+            _check_not_one_a_period(wall, pd.tseries.frequencies.to_offset(frequency))
             return frequency
     # hours and less go on evenly where the clocks are changed
     instants = index if index.tz is None else index.tz_convert("UTC")
@@ -487,6 +490,20 @@ def _inferred(index: pd.DatetimeIndex) -> pd.DateOffset:
         n_days = 7 if isinstance(offset, pd.offsets.Week) else 1
         return pd.offsets.Hour(24 * n_days * offset.n)
     return offset
+
+
+def _check_not_one_a_period(wall: pd.DatetimeIndex, frequency: pd.DateOffset) -> None:
+    """Refuse days of which there is one in each week or month, not the same one: gaps all over."""
+    is_days = isinstance(frequency, (pd.offsets.Day, pd.offsets.BusinessDay)) and frequency.n == 1
+    if not is_days or len(wall) < _FEWEST_PERIODS:
+        return
+    for code, name in (("W", "week"), ("M", "month"), ("Q", "quarter"), ("Y", "year")):
+        if (np.diff(wall.to_period(code).asi8) == 1).all():
+            raise ValueError(
+                f"y must have time stamps one step apart; found one in each {name}, on days that "
+                f"vary, such as {wall[0]} and {wall[1]}. Make them periods: y.index = "
+                f"y.index.to_period({code!r}), and X alike"
+            )
 
 
 def _named(index: pd.DatetimeIndex) -> str | None:

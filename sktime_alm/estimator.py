@@ -155,7 +155,7 @@ class Estimator(Trainer):
             )
         model = self._model(series, scalers, trained.networks)
         fitted = self._fitted(series, rows, model, trained.result, penalties, errors)
-        return fitted.carried_on(previous.advanced(series, n_before))
+        return fitted.carried_on(series, previous.advanced(series, n_before))
 
     def is_brief(self, n_before: int, n_rows: int) -> bool:
         """Whether an update brings so few rows that it trains for a few iterations only."""
@@ -218,9 +218,9 @@ class Estimator(Trainer):
         errors = self._errors_of_adopted(pretrained, rows, n_seen(series))
         result = pretrained.trained.result
         fitted = self._fitted(series, rows, model, result, pretrained.penalties, errors)
-        return (
-            fitted if previous is None else fitted.carried_on(previous.advanced(series, n_before))
-        )
+        if previous is None:
+            return fitted
+        return fitted.carried_on(series, previous.advanced(series, n_before))
 
     def _errors_of_adopted(self, pretrained: Pretrained, rows: Rows, n_rows: int) -> Errors:
         """Those of the panel for a series of so many rows; conformal ones of many are its own."""

@@ -87,15 +87,19 @@ class Fitted:
         level = self.level
         if level is not None:
             ratios = series.y[n_before:] / self.model.y_scaler.inverse_transform(forecasts)
-            level = level.followed(ratios[is_full])
+            level = level.followed(np.where(is_full[:, None], ratios, np.nan))
         found = replace(self, model=model, states=after, extent=extent)
         return replace(found, levels=levels, level=level)
 
-    def carried_on(self, before: Fitted) -> Fitted:
-        """The same with what rows have told about the forecasts of before."""
+    def carried_on(self, series: Series, before: Fitted) -> Fitted:
+        """The same with what rows have told since the first fit, of which ``before`` knows."""
         level = self.level
-        if level is not None and before.level is not None:
-            level = level.carried_on(before.level)
+        if level is not None and before.level is not None and before.level.n_followed:
+            # by the networks of now, which those rows have moved already
+            ratios = series.y / self.model.y_scaler.inverse_transform(self._fitted_values(series))
+            full, _ = full_rows(self.model.layout.context, series)
+            ratios[np.delete(np.arange(len(ratios)), full)] = np.nan
+            level = level.followed(ratios[-before.level.n_followed :])
         return replace(self, levels=before.levels, level=level)
 
     def new_errors(
@@ -145,7 +149,10 @@ class Fitted:
         values, first = values[: len(rows) + len(steps)], values[-1]
         if self.level is None:
             return values
-        values, first = values * self.level.factor, first * self.level.factor
+        present = self.level.factors(len(series.y) - 1 - series.present)
+        values[: len(rows)] *= self.level.factors(len(series.y) - rows)
+        values[len(rows) :] *= present
+        first = first * present
         is_later = steps > 1
         if is_later.any():
             # means of paths, as many times those one step ahead as they are in the simulation. It
@@ -207,7 +214,8 @@ class Fitted:
         result, penalties = self.result.without_states(), self.penalties.without_models()
         known = series._replace(present=series.last_known(series.present))
         states = tuple(self._states_after_present(known))
-        return replace(self, states=states, result=result, penalties=penalties)
+        level = None if self.level is None else self.level.without_rows()
+        return replace(self, states=states, result=result, penalties=penalties, level=level)
 
     def _forecasts(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
         """Those of :meth:`forecasts`, standardised."""

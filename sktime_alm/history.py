@@ -340,7 +340,10 @@ class History:
             # as where evaluate passes X of the times of fh alone: the caller has to say more
             is_hole = X is not None and len(X) and (X.index.max() > missing[-1])
             kind = HoleInX if is_hole else ValueError
-            raise kind(_without_X(X, missing, n_steps, list(self.X_columns)))
+            found = _without_X(X, missing, n_steps, list(self.X_columns))
+            if self.calendar.is_trading:
+                found += ". If such a day is a holiday, count steps, as fh=[1], instead of dates"
+            raise kind(found)
         # what is not needed may be missing
         values = np.zeros((n_steps, len(reach)))
         values[:n_rows] = np.where(is_needed[:n_rows], rows.to_numpy(dtype=float), 0.0)

@@ -150,13 +150,14 @@ class NetworkHooks(AtomicForecaster):
         X_columns = y.columns[:0] if X is None else X.columns
         if before is not None:
             X_columns = before.checked_columns(y, X)
-        known = (before.calendar, before.pace) if before else (None, None)
-        panel = list(histories(y, X, X_columns, *known))
+        known, pace = (before.calendar, before.pace) if before else (None, None)
+        is_log = get_datafit(self.loss).is_log
+        panel = list(histories(y, X, X_columns, known, pace, is_log))
         estimator = self._estimator(panel[0])
         if before is not None:
             estimator.layout.check_unchanged(before.pretrained.layout, "pretrain")
         panel = [history.seen_by(estimator.layout) for history in panel]
-        for history in panel if estimator.loss.is_log else ():
+        for history in panel if is_log else ():
             self._tell(history.zeros())
         calendar = panel[0].calendar if before is None else before.calendar
         series = [history.series for history in panel]
@@ -167,8 +168,8 @@ class NetworkHooks(AtomicForecaster):
             else:
                 with parts.loaded(estimator, X_columns, calendar) as blocks:
                     trained = fit_blocks(estimator, series, blocks, progress, pretrained)
-        paces = (Pace.of(history.times) for history in panel)
-        pace = known[1] or next((pace for pace in paces if pace is not None), None)
+        paces = (pace, *(Pace.of(history.times) for history in panel))
+        pace = next((pace for pace in paces if pace is not None), None)
         return PanelNetwork(trained, y.columns, X_columns, calendar, pace)
 
     @contextmanager

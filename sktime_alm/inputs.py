@@ -28,6 +28,8 @@ from sktime_alm.solver.network import ElmanParameters, simulate
 # weighted means reach back so many half-lives, of so many rows at most
 _N_HALF_LIVES, _LONGEST_HALF_LIFE = 5.0, 10_000
 _KIND = "an integer or a sequence of integers"
+# names the series among the columns of X, one of which may be called "y"
+OF_SERIES = object()
 
 
 class Series(NamedTuple):
@@ -367,8 +369,15 @@ def _by_column(
     value: Any, name: str, columns: Sequence[Any], check: Any
 ) -> tuple[tuple[Any, ...], dict[Any, tuple[Any, ...]]]:
     """What an argument holds for y, and for columns of X where it is a dict."""
-    of_columns = dict(value) if isinstance(value, Mapping) else {"y": value}
-    of_y = of_columns.pop("y", None)
+    of_columns = dict(value) if isinstance(value, Mapping) else {OF_SERIES: value}
+    if OF_SERIES not in of_columns and "y" in of_columns:
+        if "y" in columns:
+            raise ValueError(
+                f"{name} must not name 'y' where a column of X has that name, as this may be "
+                "either; rename the column"
+            )
+        of_columns[OF_SERIES] = of_columns.pop("y")
+    of_y = of_columns.pop(OF_SERIES, None)
     _check_names(of_columns, columns, name)
     checked = {key: check(item, name, 1) for key, item in of_columns.items()}
     return () if of_y is None else check(of_y, name, 1), checked

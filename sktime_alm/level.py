@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sktime_alm.solver._typing import Array
+from sktime_alm.solver._typing import Array, IntArray
 
 # what later rows say about the level is forgotten by half in so many rows, and held against so
 # many rows in which it was right
 _HALF_LIFE, _PRIOR = 22.0, 100.0
 _DECAY = 0.5 ** (1.0 / _HALF_LIFE)
+# One row says no more than the largest ratio of those trained on, or than so large a one: a crash,
+# or a slip in the data, is no level.
+_LARGEST = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,8 @@ class Level:
 
         (P + sum_i d^i q_i) / (P + sum_i d^i),
 
-    of the ratios q of the values that came since to their forecasts, the last one first.
+    of the ratios q of the values that came since to their forecasts, the last one first, each
+    bounded by ``largest``.
 
     Attributes
     ----------
@@ -30,11 +34,16 @@ class Level:
         The mean over the rows trained on.
     total, weight : arrays of shape (m,)
         The sums of the ratios since, and of their weights.
+    largest : array of shape (m,)
+    slow : array of shape (k + 1, m)
+        The slow correction before the first of the k rows since, and after each of them.
     """
 
     ratio: Array
     total: Array
     weight: Array
+    largest: Array
+    slow: Array
 
     @classmethod
     def of(cls, targets: Array, outputs: Array, scale: Array) -> Level:
@@ -48,24 +57,30 @@ class Level:
             Their units.
         """
         ratios = np.exp(scale * (targets - outputs))
-        none = np.zeros(len(scale))
-        return cls(ratios.mean(axis=0), none, none)
+        none, ratio = np.zeros(len(scale)), ratios.mean(axis=0)
+        largest = np.maximum(_LARGEST, ratios.max(axis=0) / ratio)
+        return cls(ratio, none, none, largest, np.ones((1, len(scale))))
 
-    @property
-    def factor(self) -> Array:
-        """What forecasts are multiplied by, of shape (m,)."""
-        return self.ratio * (_PRIOR + self.total) / (_PRIOR + self.weight)
+    def factors(self, n_later: IntArray | int) -> Array:
+        """What forecasts are multiplied by before the last so many rows seen, of shape (n, m)."""
+        return self.ratio * self.slow[np.maximum(self.n_followed - n_later, 0)]
 
     def followed(self, ratios: Array) -> Level:
         """The level after rows that were so many times exp(z), of shape (n, m); NaN is missing."""
-        total, weight = self.total, self.weight
-        for row in ratios / self.ratio:
+        total, weight, slow = self.total, self.weight, [self.slow]
+        for row in np.minimum(ratios / self.ratio, self.largest):
             is_seen = ~np.isnan(row)
             # a missing value says nothing, and makes nothing forgotten
             total = np.where(is_seen, _DECAY * total + row, total)
             weight = np.where(is_seen, _DECAY * weight + 1.0, weight)
-        return replace(self, total=total, weight=weight)
+            slow.append(((_PRIOR + total) / (_PRIOR + weight))[None])
+        return replace(self, total=total, weight=weight, slow=np.concatenate(slow))
 
-    def carried_on(self, before: Level) -> Level:
-        """The slow correction of before with the ratio of now."""
-        return replace(self, total=before.total, weight=before.weight)
+    @property
+    def n_followed(self) -> int:
+        """Number of rows since."""
+        return len(self.slow) - 1
+
+    def without_rows(self) -> Level:
+        """That of the present alone."""
+        return replace(self, slow=self.slow[-1:])

@@ -111,10 +111,12 @@ def histories(
     X_columns: pd.Index,
     calendar: Calendar | None,
     pace: Pace | None = None,
+    is_log: bool = False,
 ) -> Iterator[History]:
     """The series of a panel, each with its X, the columns of X in the same order in all.
 
     Their calendar and pace are those of a panel before, or of the first series that tells them.
+    ``is_log`` tells that y must have logarithms.
     """
     whose = "the first series" if pace is None else "the panel of before"
     levels = list(range(y.index.nlevels - 1))
@@ -127,6 +129,8 @@ def histories(
             found = History.of(series.droplevel(levels), of_series, X_columns, calendar)
             if pace is not None:
                 pace.check(found.times, whose)
+            if is_log:
+                found.zeros()
         except ValueError as error:
             raise refused(error, names) from error
         # one for all: a later series may be too short to tell its own

@@ -266,7 +266,7 @@ def _block(
     """The rows of a part, in problems that the processor's cache has room for."""
     found = (
         estimator.rows(history.seen_by(estimator.layout).series)
-        for history in histories(*_frames(y, X), X_columns, calendar)
+        for history in histories(*_frames(y, X), X_columns, calendar, is_log=estimator.loss.is_log)
     )
     problems: list[ElmanProblem] = []
     pieces: list[Rows] = []

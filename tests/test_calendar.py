@@ -386,3 +386,18 @@ def test_a_horizon_beyond_what_time_stamps_can_tell_is_refused(zone):
     forecaster = ALMElmanForecaster(**QUICK).fit(y)
     with pytest.raises(ValueError, match=r"fh must end .* found 900000 steps after"):
         forecaster.predict(fh=[900_000])
+
+
+@pytest.mark.parametrize(("code", "name"), [("W", "week"), ("M", "month"), ("Q", "quarter")])
+def test_weeks_and_months_on_days_that_vary_are_named_with_the_remedy(code, name):
+    """As the last day traded in each is."""
+    days = trading_days(1_000, start="2004-01-01")
+    last = days.to_series().groupby(days.to_period(code)).max()
+    y = pd.Series(np.arange(len(last), dtype=float), pd.DatetimeIndex(last.to_numpy()))
+    if name == "week":
+        # the Friday that closed
+        y.index = y.index.where(y.index != y.index[7], y.index - pd.Timedelta(days=1))
+    with pytest.raises(ValueError, match=f"one in each {name}.*to_period.'{code}'"):
+        ALMElmanForecaster(**QUICK).fit(y)
+    y.index = y.index.to_period(code)
+    assert ALMElmanForecaster(**QUICK).fit(y).predict(fh=[1]).index[0] == y.index[-1] + 1

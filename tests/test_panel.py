@@ -547,3 +547,13 @@ def test_a_series_of_a_panel_that_is_refused_is_named(three):
     more.loc[("c", y["c"].index[52]), "y"] = np.inf
     with pytest.raises(ValueError, match=r"\(series 'c'\)"):
         forecaster.update(more, update_params=False)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_series_without_logarithms_is_named_by_pretrain(value):
+    index = pd.MultiIndex.from_product([["a", "b"], range(40)], names=["series", "time"])
+    y = pd.DataFrame({"v": np.random.default_rng(0).gamma(2.0, size=80)}, index)
+    y.loc["b"] = value
+    forecaster = ALMElmanForecaster(loss="qlike", alpha=1.0, skip_alpha=0.1, random_state=0)
+    with pytest.raises(ValueError, match=r"\(series 'b'\)"):
+        forecaster.pretrain(y)

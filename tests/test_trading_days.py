@@ -4,12 +4,13 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sktime_alm import ALMElmanForecaster
+from tests.conftest import QUICK
 
-QUICK = {"alpha": np.inf, "skip_alpha": 0.1, "hidden_size": 2, "max_iter": 2, "random_state": 0}
 N = 120
 VALUES = np.random.default_rng(0).normal(size=(N, 2)).cumsum(axis=0)
 
@@ -80,3 +81,13 @@ def test_a_new_year_is_holidays_in_one_update_as_in_several():
         assert forecaster._history.starts == (0,)
         forecasts.append(float(forecaster.predict(fh=[1]).iloc[0]))
     np.testing.assert_allclose(forecasts, forecasts[0], rtol=1e-12)
+
+
+def test_a_date_beyond_a_holiday_to_come_is_explained_where_X_is_missing():
+    days = pd.bdate_range("2016-01-04", "2016-09-02").delete([9, 30, 57])
+    y = pd.Series(
+        np.random.default_rng(0).normal(size=len(days)), pd.DatetimeIndex(days, freq=None)
+    )
+    forecaster = ALMElmanForecaster(exog_lags=1, **QUICK).fit(y, y.to_frame("x"))
+    with pytest.raises(ValueError, match=r"2016-09-05.*is a holiday, count steps, as fh=\[1\]"):
+        forecaster.predict(fh=pd.DatetimeIndex(["2016-09-06"]))

@@ -7,6 +7,8 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from sktime.forecasting.base import ForecastingHorizon
+from sktime.split import ExpandingWindowSplitter
 
 from sktime_alm import ALMElmanForecaster, mean_of_others
 from sktime_alm.level import _DECAY, _PRIOR, Level
@@ -77,6 +79,23 @@ def test_units_of_y_go_through(unit):
         unit * ours.predict_quantiles(fh=[1], alpha=[0.1, 0.9]),
         rtol=1e-8,
     )
+
+
+@pytest.mark.parametrize("name", ["y", "v", 0])
+def test_what_a_column_of_X_is_called_does_not_matter(name):
+    """Such as "y", by which a dict of half-lives names the series."""
+    y, X = make_variances(200)
+    expected = ALMElmanForecaster(**QUICK).fit(y, X)
+    found = ALMElmanForecaster(**QUICK).fit(y, X.set_axis([name], axis=1))
+    np.testing.assert_array_equal(found.predict(fh=[1]), expected.predict(fh=[1]))
+
+
+@pytest.mark.parametrize("argument", ["window_means", "half_lives"])
+def test_a_name_that_is_y_and_a_column_of_X_is_refused(argument):
+    y, X = make_variances(50)
+    forecaster = ALMElmanForecaster(**{**QUICK, argument: {"y": [2]}})
+    with pytest.raises(ValueError, match=f"{argument} must not name 'y' where a column"):
+        forecaster.fit(y, X.set_axis(["y"], axis=1))
 
 
 def test_zeros_are_said_once_and_negative_values_refused_by_name():
@@ -161,9 +180,9 @@ def test_updates_files_and_quantiles(update_params):
 
 
 def test_the_level_follows_the_ratios_of_later_rows():
-    level = Level(np.array([1.1]), np.zeros(1), np.zeros(1))
+    level = Level(*np.array([[1.1], [0.0], [0.0], [10.0]]), np.ones((1, 1)))
     ratios = np.array([2.2, 1.1, 0.55, np.nan, 3.3])
-    found = level.followed(ratios[:, None]).factor
+    found = level.followed(ratios[:, None]).factors(0)
     # a missing value is no row
     q = ratios[~np.isnan(ratios)] / 1.1
     weights = _DECAY ** np.arange(3, -1, -1)
@@ -171,12 +190,53 @@ def test_the_level_follows_the_ratios_of_later_rows():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+def test_one_row_moves_the_level_no_further_than_the_largest_ratio_seen():
+    y, X = make_variances(700)
+    forecaster = ALMElmanForecaster(lags=0, exog_lags=0, **QUICK).fit(y[:600], X[:600])
+    level = forecaster._fitted.level
+    largest = level.largest[0]
+    assert 10.0 <= largest < 30.0
+    slip = level.followed(np.array([[1e6 * level.ratio[0]]])).factors(0)
+    assert slip == pytest.approx(level.ratio[0] * (_PRIOR + largest) / (_PRIOR + 1.0))
+
+
 def test_a_level_that_moved_is_followed_and_no_more_than_slowly():
     y, X = make_variances(900)
     forecaster = ALMElmanForecaster(lags=0, exog_lags=0, **QUICK).fit(y[:600], X[:600])
-    before = forecaster._fitted.level.factor
+    before = forecaster._fitted.level.factors(0)
     forecaster.update(2.0 * y[600:], X[600:], update_params=False)
-    assert 1.05 < forecaster._fitted.level.factor / before < 2.0
+    assert 1.05 < forecaster._fitted.level.factors(0) / before < 2.0
+
+
+def test_fitted_values_of_later_rows_are_the_forecasts_before_each_of_them():
+    y, X = make_variances(400)
+    forecaster = ALMElmanForecaster(**QUICK).fit(y[:300], X[:300])
+    first, later = (
+        ForecastingHorizon(rows, is_relative=False) for rows in (y.index[100:300], y.index[300:380])
+    )
+    training = forecaster.predict(fh=first)
+    expected = []
+    for row in range(300, 380):
+        expected.append(forecaster.predict(fh=[1]).iloc[0])
+        forecaster.update(y[row : row + 1], X[row : row + 1], update_params=False)
+    np.testing.assert_allclose(forecaster.predict(fh=later), expected, rtol=1e-12)
+    np.testing.assert_array_equal(forecaster.predict(fh=first), training)
+    # from an earlier cutoff alike
+    cv = ExpandingWindowSplitter(initial_window=310, step_length=10, fh=[1])
+    found = forecaster.update_predict(y[:380], cv, X[:380], update_params=False)
+    np.testing.assert_allclose(found, np.array(expected)[10::10], rtol=1e-12)
+
+
+def test_training_on_does_not_count_the_new_rows_twice():
+    """In the network and its mean, and again in ratios to the forecasts of before."""
+    y, X = make_variances(400)
+    y[300:] *= 4.0
+    updated = ALMElmanForecaster(**QUICK).fit(y[:300], X[:300])
+    moved = updated.clone().fit(y[:300], X[:300]).update(y[300:], X[300:], update_params=False)
+    updated.update(y[300:], X[300:])
+    slow = [of._fitted.level.slow[-1, 0] for of in (updated, moved)]
+    # ratios to forecasts of the weights of now
+    assert abs(slow[0] - 1.0) < 0.5 * (slow[1] - 1.0)
 
 
 def test_series_of_a_panel_are_forecast_in_their_own_units(few_replays):

@@ -12,8 +12,7 @@ from sktime_alm.solver._typing import Array, IntArray
 # many rows in which it was right
 _HALF_LIFE, _PRIOR = 22.0, 100.0
 _DECAY = 0.5 ** (1.0 / _HALF_LIFE)
-# One row says no more than the largest ratio of those trained on, or than so large a one: a crash,
-# or a slip in the data, is no level.
+# one row says no more than so large a ratio: a crash, or a slip in the data, is no level
 _LARGEST = 10.0
 
 
@@ -26,7 +25,7 @@ class Level:
         (P + sum_i d^i q_i) / (P + sum_i d^i),
 
     of the ratios q of the values that came since to their forecasts, the last one first, each
-    bounded by ``largest``.
+    taken for 10 if it is more.
 
     Attributes
     ----------
@@ -34,7 +33,6 @@ class Level:
         The mean over the rows trained on.
     total, weight : arrays of shape (m,)
         The sums of the ratios since, and of their weights.
-    largest : array of shape (m,)
     slow : array of shape (k + 1, m)
         The slow correction before the first of the k rows since, and after each of them.
     """
@@ -42,7 +40,6 @@ class Level:
     ratio: Array
     total: Array
     weight: Array
-    largest: Array
     slow: Array
 
     @classmethod
@@ -58,8 +55,7 @@ class Level:
         """
         ratios = np.exp(scale * (targets - outputs))
         none, ratio = np.zeros(len(scale)), ratios.mean(axis=0)
-        largest = np.maximum(_LARGEST, ratios.max(axis=0) / ratio)
-        return cls(ratio, none, none, largest, np.ones((1, len(scale))))
+        return cls(ratio, none, none, np.ones((1, len(scale))))
 
     def factors(self, n_later: IntArray | int) -> Array:
         """What forecasts are multiplied by before the last so many rows seen, of shape (n, m)."""
@@ -68,7 +64,7 @@ class Level:
     def followed(self, ratios: Array) -> Level:
         """The level after rows that were so many times exp(z), of shape (n, m); NaN is missing."""
         total, weight, slow = self.total, self.weight, [self.slow]
-        for row in np.minimum(ratios / self.ratio, self.largest):
+        for row in np.minimum(ratios / self.ratio, _LARGEST):
             is_seen = ~np.isnan(row)
             # a missing value says nothing, and makes nothing forgotten
             total = np.where(is_seen, _DECAY * total + row, total)

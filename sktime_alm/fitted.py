@@ -26,6 +26,8 @@ from sktime_alm.penalties import Penalties
 from sktime_alm.solver import ALMResult
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 
+_TINY = float(np.finfo(float).tiny)
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -155,14 +157,31 @@ class Fitted:
         first = first * present
         is_later = steps > 1
         if is_later.any():
-            # means of paths, as many times those one step ahead as they are in the simulation. It
-            # is not stretched: what few errors and few rows leave unknown would rule the mean of
-            # an exponential, and with Student's tails there is none
-            plain = replace(self.errors, posteriors=(), stretch=np.ones((1, series.y.shape[1])))
-            known = replace(self, errors=plain)
-            paths = known.paths(series, np.append(1, steps[is_later]), X).mean(axis=0)
+            # means of paths, as many times those one step ahead as they are in the simulation
+            paths = self._of_moments.paths(series, np.append(1, steps[is_later]), X).mean(axis=0)
             values[len(rows) :][is_later] = first * (paths[1:] / paths[0])
         return values
+
+    @property
+    def _of_moments(self) -> Fitted:
+        """The same, without what few errors and few rows leave unknown where logarithms are taken.
+
+        It would rule the moments of an exponential, and with Student's tails there are none.
+        """
+        if self.level is None:
+            return self
+        plain = replace(self.errors, posteriors=(), stretch=np.ones((1, len(self.level.ratio))))
+        return replace(self, errors=plain)
+
+    def variances(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
+        """Variances of y at each of the times of :meth:`forecasts`, of shape (k, m)."""
+        samples = self._of_moments.outcomes(series, rows, steps, X)
+        values = np.array([sample.var(axis=0) for sample in samples])
+        if self.level is None:
+            return values
+        # about the forecasts, whose level moves
+        means = np.array([sample.mean(axis=0) for sample in samples])
+        return values * (self.forecasts(series, rows, steps, X) / means) ** 2
 
     def outcomes(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> list[Array]:
         """For each of the times of :meth:`forecasts` a sample of y, of shape (n, m)."""
@@ -199,13 +218,13 @@ class Fitted:
                 "each time by themselves"
             )
         n_rows, n_outputs = len(rows), series.y.shape[1]
-        values = np.zeros((n_outputs, n_rows + len(steps), n_rows + len(steps)))
-        for k, sample in enumerate(self.outcomes(series, rows, steps[:0], X)):
-            values[:, k, k] = sample.var(axis=0)
+        variances = self.variances(series, rows, steps, X)
+        values = np.stack([np.diag(of_output) for of_output in variances.T])
         if len(steps):
-            paths = self.paths(series, steps, X)
+            paths = self._of_moments.paths(series, steps, X)
+            sizes = np.sqrt(variances[n_rows:] / np.maximum(paths.var(axis=0), _TINY))
             for output in range(n_outputs):
-                ahead = np.cov(paths[:, :, output], rowvar=False, ddof=0)
+                ahead = np.cov(paths[:, :, output] * sizes[:, output], rowvar=False, ddof=0)
                 values[output, n_rows:, n_rows:] = ahead
         return np.hstack(list(values))
 

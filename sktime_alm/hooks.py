@@ -206,8 +206,7 @@ class NetworkHooks(AtomicForecaster):
         if cov:
             values = self._fitted.covariances(*asked)
             return pd.DataFrame(values, times, pd.MultiIndex.from_product([columns, times]))
-        rows = [sample.var(axis=0) for sample in self._fitted.outcomes(*asked)]
-        return pd.DataFrame(rows, times, columns)
+        return pd.DataFrame(self._fitted.variances(*asked), times, columns)
 
     def _predict_proba(
         self, fh: ForecastingHorizon, X: pd.DataFrame | None, marginal: bool = True

@@ -33,6 +33,8 @@ SIZE = 0.8
 
 # how many times their distance the bounds of these paths lie outside of those of forecasts
 _FURTHER = 0.5
+# how many independent errors paths count for, where errors tell how much wider forecasts spread
+_PATHS_COUNT = 3.0
 # absolute errors below this share of their median are taken to be as large: their logarithms
 # would say more about single rows than about the scale
 _LEAST_ERROR = 0.01
@@ -336,8 +338,9 @@ def stretch_factors(errors: Sequence[Array], variances: Sequence[Array]) -> Arra
     """How many times wider than simulated paths forecasts spread, by step.
 
     As many times as the errors were larger than the paths, if they were. That is known from
-    few errors: n of them h steps ahead overlap, and say as much as n / h independent ones.
-    Their normal prediction interval is wider than one with a known variance.
+    few errors: n of them h steps ahead overlap, and say as much as n / h independent ones, beside
+    which the paths themselves count for ``_PATHS_COUNT``. The normal prediction interval of so
+    many is wider than one with a known variance.
 
     Parameters
     ----------
@@ -357,8 +360,10 @@ def stretch_factors(errors: Sequence[Array], variances: Sequence[Array]) -> Arra
         of_paths = np.mean([v[step] for v in variances if len(v) > step], axis=0)
         of_errors = np.mean(errors[step] ** 2, axis=0)
         # constant series have neither
-        ratio = np.sqrt(of_errors / np.where(of_paths > 0.0, of_paths, np.inf))
-        factors.append(np.maximum(ratio, 1.0) * _ignorance(len(errors[step]) / (step + 1)))
+        ratio = of_errors / np.where(of_paths > 0.0, of_paths, np.inf)
+        n = len(errors[step]) / (step + 1)
+        ratio = (n * ratio + _PATHS_COUNT) / (n + _PATHS_COUNT)
+        factors.append(np.sqrt(np.maximum(ratio, 1.0)) * _ignorance(n + _PATHS_COUNT))
     return np.array(factors[1:] or factors)
 
 

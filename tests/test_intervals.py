@@ -237,7 +237,8 @@ def test_paths_are_stretched_to_the_errors_of_forecasts_and_for_knowing_few_of_t
     # the third step has too few errors to go by; paths are never narrowed
     np.testing.assert_allclose(factors, [[3.0], [1.0]], rtol=0.03)
     few = stretch_factors([np.ones((20, 1)), np.ones((20, 1))], [np.ones((2, 1))])
-    n = 10.0
+    # ten that do not overlap, and three that the paths count for
+    n = 13.0
     wider = np.sqrt(1.0 + 1.0 / n) * stats.t.ppf(0.95, n - 1.0) / norm.ppf(0.95)
     np.testing.assert_allclose(few[1], wider)
     paths = rng.normal(2.0, 1.0, (500, 3, 1))

@@ -327,3 +327,20 @@ def test_the_spread_of_few_rows_is_no_matter_of_the_largest_paths(n_rows):
         deviation = forecaster.predict_var(fh=[6]).iloc[0, 0] ** 0.5
         largest.append(max(deviation / 10.0, forecaster.predict(fh=[1, 3, 6]).max()) / y.max())
     assert np.median(largest) < 3.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_far_ahead_intervals_and_variances_are_of_the_size_of_the_variances_seen(seed):
+    """The few errors so far ahead that do not overlap rule neither, in logarithms."""
+    rng, h = np.random.default_rng(seed), np.zeros(200)
+    for t in range(1, 200):
+        h[t] = 0.95 * h[t - 1] + 0.25 * rng.normal()
+    y = pd.Series(np.exp(h + 0.5 * rng.normal(size=200)))
+    forecaster = ALMElmanForecaster(loss="qlike", alpha=np.inf, random_state=0).fit(y)
+    forecast = forecaster.predict(fh=[22]).iloc[0]
+    upper = forecaster.predict_interval(fh=[22], coverage=0.9).iloc[0, 1]
+    assert upper < 20.0 * forecast
+    deviation = np.sqrt(forecaster.predict_var(fh=[22]).iloc[0, 0])
+    assert 0.3 * forecast < deviation < 3.0 * forecast
+    covariance = forecaster.predict_var(fh=[1, 22], cov=True)
+    np.testing.assert_allclose(np.sqrt(covariance.iloc[1, 1]), deviation)

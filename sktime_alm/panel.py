@@ -165,7 +165,8 @@ def mean_of_others(y: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     TypeError, ValueError
-        If y is no panel of numbers, has one series, or a time of a series twice.
+        If y is no panel of numbers, holds an infinite one, has one series, or a time of a series
+        twice.
 
     Examples
     --------
@@ -187,6 +188,11 @@ def mean_of_others(y: pd.DataFrame) -> pd.DataFrame:
     check_numeric(y, "y")
     if (is_again := y.index.duplicated()).any():
         raise ValueError(f"y must have a time of a series once, found {y.index[is_again][0]} twice")
+    if (is_infinite := np.isinf(y.to_numpy(dtype=float)).any(axis=1)).any():
+        raise ValueError(
+            f"y must be finite or missing, found an infinite value at {y.index[is_infinite][0]}. "
+            "Zeros have no logarithm: replace them by NaN"
+        )
     times = y.groupby(level=-1)
     # a series without a value at a time has all that are there as its others
     n_others = times.transform("count") - y.notna()

@@ -557,3 +557,10 @@ def test_a_series_without_logarithms_is_named_by_pretrain(value):
     forecaster = ALMElmanForecaster(loss="qlike", alpha=1.0, skip_alpha=0.1, random_state=0)
     with pytest.raises(ValueError, match=r"\(series 'b'\)"):
         forecaster.pretrain(y)
+
+
+def test_logarithms_of_zeros_are_named_where_means_are_taken():
+    index = pd.MultiIndex.from_product([["a", "b"], range(5)], names=["series", "time"])
+    y = pd.DataFrame({"v": np.arange(10.0)}, index)
+    with np.errstate(divide="ignore"), pytest.raises(ValueError, match=r"\('a', 0\). Zeros have"):
+        mean_of_others(np.log(y))

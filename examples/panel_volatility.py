@@ -1,7 +1,7 @@
 """Forecasters of volatility compared: HAR and relations, GARCH, trees, networks, and ours.
 
     pip install '.[examples]'
-    python examples/panel_volatility.py            # ten minutes and more on two cores
+    python examples/panel_volatility.py            # six minutes on two cores
     python examples/panel_volatility.py --quick    # under a minute: few series, few rows
     python examples/panel_volatility.py --period development
 

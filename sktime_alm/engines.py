@@ -7,9 +7,11 @@ one task each.
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -21,6 +23,10 @@ from sktime_alm.solver.spread import Block, Blocks, Lost
 
 # how often a task is tried again whose worker was lost
 _RETRIES = 5
+# By these numbers mallopt of the GNU C library knows how large an array must be for memory of its
+# own, and how much unused memory is given back; and what they become.
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
+_OF_ITS_OWN, _UNUSED = 2**25, 2**26
 
 
 class Engine(Protocol):
@@ -248,7 +254,22 @@ def _tasks(function: Callable[..., Any], parts: Sequence[Any]) -> list[Any]:
 
 
 def _joined(*blocks: Block) -> Block:
+    _keep_memory()
     return [sequence for block in blocks for sequence in block]
+
+
+def _keep_memory() -> None:
+    """Keep the memory of arrays that come and go in every pass, once a worker has read its block.
+
+    Dask has its workers give unused memory back at once, by this variable. To take that of the
+    arrays anew, page by page, would take as long as to work them out.
+    """
+    if "MALLOC_TRIM_THRESHOLD_" in os.environ:
+        # another C library has other ways
+        with suppress(AttributeError, OSError, TypeError):
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(_M_MMAP_THRESHOLD, _OF_ITS_OWN)
+            mallopt(_M_TRIM_THRESHOLD, _UNUSED)
 
 
 def _shared(items: Sequence[Any], n_shares: int) -> list[list[Any]]:

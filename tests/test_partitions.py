@@ -1,7 +1,9 @@
 """A panel in parts, on threads or Dask workers: one network, whatever the parts and the workers."""
 
 import os
+import resource
 import signal
+import sys
 
 import numpy as np
 import pandas as pd
@@ -195,6 +197,8 @@ def test_one_X_serves_all_series_in_every_part():
 def test_workers_that_are_killed_change_nothing(n_killed, processes):
     y, X = make_panel()
     expected = pretrained(y, X, "threading", {"n_jobs": 2})
+    # those that were killed before are on their way back
+    processes.wait_for_workers(2)
     killed: list[int] = []
 
     def kill_some(record):
@@ -213,6 +217,23 @@ def test_each_worker_has_a_block(client):
     blocks = Dask(client).load(lambda k: [k], [(k,) for k in range(10)])
     assert blocks.map(sum) == [10, 35]
     assert len(set(blocks.map(lambda block: get_worker().address))) == 2
+
+
+def page_faults(_block):
+    """Of arrays of a megabyte, one after the other."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        np.ones(2**17)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the GNU C library alone")
+def test_workers_keep_the_memory_of_arrays_that_come_and_go(processes):
+    anew = max(processes.submit(page_faults, None, pure=False).result() for _ in range(3))
+    blocks = Dask(processes).load(lambda k: [k], [(k,) for k in range(10)])
+    blocks.map(page_faults)
+    assert max(blocks.map(page_faults)) < 0.1 * anew
 
 
 @pytest.mark.slow

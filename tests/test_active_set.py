@@ -15,7 +15,7 @@ from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.reduced import evaluate, gradient_of
 from sktime_alm.solver.rim import Rim
 from sktime_alm.solver.slopes import box_minimum
-from sktime_alm.solver.subgradients import certify_network
+from sktime_alm.solver.subgradients import balanced_piece, certify_network
 
 TOLERANCE = 1e-6
 
@@ -361,3 +361,12 @@ def test_in_the_diagonal_norm_only_networks_inside_of_the_bound_are_finished(bou
     outcome = finish(bounded, inside, tolerance=TOLERANCE)
     assert outcome.ending is ending
     assert bounded.contraction.contains(outcome.trial.hidden_layer[:, :3])
+
+
+def test_a_balanced_piece_leaves_nothing_of_the_gradient_where_the_finish_ended():
+    problem = synthetic()
+    outcome = finish(problem, rested(problem), tolerance=TOLERANCE)
+    assert outcome.ending is Ending.STATIONARY and outcome.held.any()
+    piece = balanced_piece(problem, outcome.trial.point.parameters, 1e-11)
+    np.testing.assert_array_equal(piece.held, outcome.held)
+    np.testing.assert_allclose(piece.slopes, outcome.slopes, atol=1e-5)

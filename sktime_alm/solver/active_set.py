@@ -25,6 +25,7 @@ from sktime_alm.solver.optimality import relative_size
 from sktime_alm.solver.reduced import gradient_of, iterate_at
 from sktime_alm.solver.reformulation import ElmanProblem, TrainingProblem, Trial
 from sktime_alm.solver.secants import LimitedMemory
+from sktime_alm.solver.subgradients import balanced_piece
 
 # Singular values of W relatively so near to the bound are held there if their multiplier agrees:
 # at first, where that does not lead on, and in the end.
@@ -36,7 +37,7 @@ _KINK, _ON_KINK = 1e-6, 1e-11
 _FIRST_DAMPING, _LEAST_DAMPING, _AFTER_STALL = 1e-3, 1e-9, 1e-2
 # the damping is multiplied by the first where a step fails, by the others where one is good
 _RAISE, _LOWER, _AFTER_NEWTON = 8.0, 0.4, 0.01
-_MAX_TRIES, _TRIES_NEAR_RIM, _LONGEST = 20, 3, 64.0
+_MAX_TRIES, _TRIES_UNBALANCED, _TRIES_NEAR_RIM, _LONGEST = 20, 8, 3, 64.0
 # the share of the predicted fall that must come, that makes a step good, and a better one likely
 _ENOUGH, _GOOD, _EXACT = 0.05, 0.5, 0.9
 # quasi-Newton steps where no model with kinks helps: after a stall, or with damping above this
@@ -220,7 +221,7 @@ class _Finish:
         self.tolerance, self.steepest = tolerance, steepest
         self.ceiling, self.n_near = trial.objective, _N_NEAR + trial.hidden_layer.size
         self.piece, self.damping = Piece.at(problem, trial.u), _FIRST_DAMPING
-        self.n_stalls, self.residual = 0, np.inf
+        self.n_stalls, self.residual, self.is_balanced = 0, np.inf, False
         self.objectives: list[float] = []
         self.residuals: list[float] = []
 
@@ -245,6 +246,10 @@ class _Finish:
             return self._outcome(local, Ending.STATIONARY)
         if found is not None:
             self._move(found, step)
+            self.is_balanced = False
+        elif not self.is_balanced:
+            # slopes depend on each other along time: none is tried by itself
+            self._balance()
         elif self.n_stalls == _MAX_STALLS:
             return self._outcome(local, Ending.STALLED)
         else:
@@ -300,13 +305,14 @@ class _Finish:
     def _search(self, local: Local) -> tuple[Local, Step, _Accepted | None]:
         """Raise the damping until a step lowers R by its share; with the model that it is of."""
         damping, n_tries = self.damping, 0
+        most = _MAX_TRIES if self.is_balanced else _TRIES_UNBALANCED
         while True:
             step = local.solve(damping, self.n_near)
             n_tries += 1
             if self._is_stationary(local, step):
                 return local, step, None
             found = self._try(local, step, damping)
-            if found is not None or n_tries == _MAX_TRIES:
+            if found is not None or n_tries == most:
                 return local, step, found
             damping *= _RAISE
             if n_tries == _TRIES_NEAR_RIM and local.is_off_rim(_ON_RIM):
@@ -358,6 +364,12 @@ class _Finish:
         if is_refused or _steepness(self.problem, trial) <= self.steepest:
             return trial
         return None
+
+    def _balance(self) -> None:
+        """Begin anew here, with the slopes at the kinks that leave the least of the gradient."""
+        parameters = self.trial.point.parameters
+        self.piece, self.is_balanced = balanced_piece(self.problem, parameters, _ON_KINK), True
+        self.budget.work += self.budget.of_model
 
     def _move(self, found: _Accepted, step: Step) -> None:
         self.trial, self.damping = found

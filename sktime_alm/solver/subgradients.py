@@ -63,6 +63,21 @@ def certify_network(
     return certificate, point, adjoint_multipliers(problem, point)
 
 
+def balanced_piece(problem: ElmanProblem, parameters: ElmanParameters, tolerance: float) -> Piece:
+    """The slopes at the kinks of a network that leave the least of the gradient.
+
+    Held are the kinks whose slopes are strictly between those of the two sides.
+    """
+    u, _ = problem.rollout_of(parameters.hidden_layer)
+    at_kink = find_kinks(problem, u, tolerance)
+    if not at_kink.any():
+        return Piece.at(problem, u)
+    search = _Search(problem, parameters, at_kink, tolerance)
+    search.run()
+    is_inside = (search.slopes > search.least) & (search.slopes < 1.0)
+    return Piece(at_kink & is_inside, search.slopes)
+
+
 def find_kinks(problem: ElmanProblem, u: Array, tolerance: float) -> BoolArray:
     """Which of u are 0 relative to their size, at a kink of a piecewise linear activation.
 

@@ -220,8 +220,8 @@ class _Finish:
         self.problem, self.trial, self.budget = problem, trial, budget
         self.tolerance, self.steepest = tolerance, steepest
         self.ceiling, self.n_near = trial.objective, _N_NEAR + trial.hidden_layer.size
-        self.piece, self.damping = Piece.at(problem, trial.u), _FIRST_DAMPING
-        self.n_stalls, self.residual, self.is_balanced = 0, np.inf, False
+        self.damping, self.n_stalls, self.residual = _FIRST_DAMPING, 0, np.inf
+        self._take(Piece.at(problem, trial.u))
         self.objectives: list[float] = []
         self.residuals: list[float] = []
 
@@ -246,7 +246,6 @@ class _Finish:
             return self._outcome(local, Ending.STATIONARY)
         if found is not None:
             self._move(found, step)
-            self.is_balanced = False
         elif not self.is_balanced:
             # slopes depend on each other along time: none is tried by itself
             self._balance()
@@ -365,6 +364,10 @@ class _Finish:
             return trial
         return None
 
+    def _take(self, piece: Piece) -> None:
+        """A piece whose slopes at kinks, if there are any, were not chosen together."""
+        self.piece, self.is_balanced = piece, not self.problem.sigma.has_kink
+
     def _balance(self) -> None:
         """Begin anew here, with the slopes at the kinks that leave the least of the gradient."""
         parameters = self.trial.point.parameters
@@ -375,7 +378,7 @@ class _Finish:
         self.trial, self.damping = found
         if self.damping > _UNTRUSTED:
             self._burst()
-        self.piece = self._piece_of(step)
+        self._take(self._piece_of(step))
 
     def _piece_of(self, step: Step) -> Piece:
         """The units that a step holds and that are on their kinks at the iterate."""
@@ -397,7 +400,7 @@ class _Finish:
             # where W is on its bound they begin a little inside, at a larger R
             if iterate.objective < self.trial.objective:
                 self.trial = iterate.trial
-        self.piece = Piece.at(self.problem, self.trial.u)
+        self._take(Piece.at(self.problem, self.trial.u))
 
 
 def _size(u: Array) -> float:

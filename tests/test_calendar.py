@@ -228,7 +228,9 @@ def test_update_predict_on_a_calendar_of_holidays():
 
 
 @pytest.mark.parametrize("n_new", [2, 6])
-@pytest.mark.parametrize("frequency", ["trading days", "D", "SME", "2B", "LWOM-FRI", "bh"])
+@pytest.mark.parametrize(
+    "frequency", ["trading days", "D", "SME", "2B", pd.offsets.LastWeekOfMonth(weekday=4), "bh"]
+)
 def test_update_predict_on_dates_that_tell_no_frequency(frequency, n_new):
     """Row by row the same; sktime begins with a step back, of a frequency guessed from new rows."""
     times = trading_days(54) if frequency == "trading days" else dates(frequency, periods=54)

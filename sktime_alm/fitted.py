@@ -26,8 +26,6 @@ from sktime_alm.penalties import Penalties
 from sktime_alm.solver import ALMResult
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
 
-_TINY = float(np.finfo(float).tiny)
-
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -175,13 +173,17 @@ class Fitted:
 
     def variances(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> Array:
         """Variances of y at each of the times of :meth:`forecasts`, of shape (k, m)."""
+        return np.array([s.var(axis=0) for s in self._about_forecasts(series, rows, steps, X)])
+
+    def _about_forecasts(
+        self, series: Series, rows: IntArray, steps: IntArray, X: Array
+    ) -> list[Array]:
+        """The samples whose moments are asked for; where the level moves, with it."""
         samples = self._of_moments.outcomes(series, rows, steps, X)
-        values = np.array([sample.var(axis=0) for sample in samples])
         if self.level is None:
-            return values
-        # about the forecasts, whose level moves
-        means = np.array([sample.mean(axis=0) for sample in samples])
-        return values * (self.forecasts(series, rows, steps, X) / means) ** 2
+            return samples
+        pairs = zip(samples, self.forecasts(series, rows, steps, X), strict=True)
+        return [sample * (forecast / sample.mean(axis=0)) for sample, forecast in pairs]
 
     def outcomes(self, series: Series, rows: IntArray, steps: IntArray, X: Array) -> list[Array]:
         """For each of the times of :meth:`forecasts` a sample of y, of shape (n, m)."""
@@ -217,15 +219,13 @@ class Fitted:
                 "cov must be False with interval_method='conformal', which knows the errors of "
                 "each time by themselves"
             )
-        n_rows, n_outputs = len(rows), series.y.shape[1]
-        variances = self.variances(series, rows, steps, X)
+        n_rows, samples = len(rows), self._about_forecasts(series, rows, steps, X)
+        variances = np.array([sample.var(axis=0) for sample in samples])
         values = np.stack([np.diag(of_output) for of_output in variances.T])
         if len(steps):
-            paths = self._of_moments.paths(series, steps, X)
-            sizes = np.sqrt(variances[n_rows:] / np.maximum(paths.var(axis=0), _TINY))
-            for output in range(n_outputs):
-                ahead = np.cov(paths[:, :, output] * sizes[:, output], rowvar=False, ddof=0)
-                values[output, n_rows:, n_rows:] = ahead
+            # those ahead are of the same paths
+            for output, paths in enumerate(np.moveaxis(np.stack(samples[n_rows:]), 2, 0)):
+                values[output, n_rows:, n_rows:] = np.cov(paths, ddof=0)
         return np.hstack(list(values))
 
     def without_rows(self, series: Series) -> Fitted:

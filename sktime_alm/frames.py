@@ -22,6 +22,8 @@ def as_floats(data: pd.DataFrame, name: str, may_miss: bool = False) -> pd.DataF
     if is_wrong.any():
         row, column = np.argwhere(is_wrong)[0]
         hint = " Fill missing values for instance with sktime's Imputer." if name == "X" else ""
+        if may_miss and values[row, column] < 0.0:
+            hint = " Zeros have no logarithm: replace them by NaN."
         raise ValueError(
             f"{name} must be finite, found {values[row, column]} in column "
             f"{data.columns[column]!r} at {data.index[row]}.{hint}"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sktime_alm.calendar import Calendar
 from sktime_alm.estimator import Pretrained
-from sktime_alm.frames import check_columns, check_numeric, listed
+from sktime_alm.frames import as_floats, check_columns, listed
 from sktime_alm.history import History
 from sktime_alm.solver import ALMResult
 
@@ -185,14 +185,9 @@ def mean_of_others(y: pd.DataFrame) -> pd.DataFrame:
     # the mean over no others would be missing throughout
     if len(y.index.droplevel(-1).unique()) < 2:
         raise ValueError("y must hold two series or more, found one: it has no others")
-    check_numeric(y, "y")
+    y = as_floats(y, "y", may_miss=True)
     if (is_again := y.index.duplicated()).any():
         raise ValueError(f"y must have a time of a series once, found {y.index[is_again][0]} twice")
-    if (is_infinite := np.isinf(y.to_numpy(dtype=float)).any(axis=1)).any():
-        raise ValueError(
-            f"y must be finite or missing, found an infinite value at {y.index[is_infinite][0]}. "
-            "Zeros have no logarithm: replace them by NaN"
-        )
     times = y.groupby(level=-1)
     # a series without a value at a time has all that are there as its others
     n_others = times.transform("count") - y.notna()

@@ -367,6 +367,6 @@ def test_a_balanced_piece_leaves_nothing_of_the_gradient_where_the_finish_ended(
     problem = synthetic()
     outcome = finish(problem, rested(problem), tolerance=TOLERANCE)
     assert outcome.ending is Ending.STATIONARY and outcome.held.any()
-    piece = balanced_piece(problem, outcome.trial.point.parameters, 1e-11)
+    piece = balanced_piece(problem, outcome.trial, 1e-11)
     np.testing.assert_array_equal(piece.held, outcome.held)
     np.testing.assert_allclose(piece.slopes, outcome.slopes, atol=1e-5)

@@ -370,8 +370,7 @@ class _Finish:
 
     def _balance(self) -> None:
         """Begin anew here, with the slopes at the kinks that leave the least of the gradient."""
-        parameters = self.trial.point.parameters
-        self.piece, self.is_balanced = balanced_piece(self.problem, parameters, _ON_KINK), True
+        self.piece, self.is_balanced = balanced_piece(self.problem, self.trial, _ON_KINK), True
         self.budget.work += self.budget.of_model
 
     def _move(self, found: _Accepted, step: Step) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from sktime_alm.solver import slopes as compiled
 from sktime_alm.solver._typing import Array, BoolArray, IntArray
-from sktime_alm.solver.curvature import adjoint_at, regressors
+from sktime_alm.solver.curvature import adjoint_at, is_split, regressors
 from sktime_alm.solver.lagrangian import Multipliers
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import (
@@ -203,13 +203,8 @@ def _chosen(
 def _change_of_gradient(problem: ElmanProblem, *at_and_rule: Any) -> Sums:
     """sum_k (a_k - a0_k) c_k, and the sum of c_k c_k' over the slopes within their range."""
     _, kinks, slopes = _chosen(problem, *at_and_rule)
-    free = kinks.rows[_is_split(problem, slopes)]
+    free = kinks.rows[is_split(problem, slopes)]
     return (slopes - kinks.sides) @ kinks.rows, free.T @ free
-
-
-def _is_split(problem: ElmanProblem, slopes: Array) -> BoolArray:
-    """Which slopes are neither of the two sides."""
-    return (slopes > problem.sigma.kernel[1]) & (slopes < 1.0)
 
 
 def _residuals_at_slopes(problem: ElmanProblem, *at_and_rule: Any) -> Residuals:
@@ -227,7 +222,7 @@ def at_slopes(problem: ElmanProblem, *at_and_rule: Any) -> tuple[Point, Multipli
         slopes.flat[units] = chosen
         multipliers = adjoint_at(problem, states.W, readout, u, slopes, states.errors)
         # where the slopes of later rows have turned the sign that of a side is the only choice
-        is_turned = (multipliers.zeta.flat[units] >= 0.0) & _is_split(problem, chosen)
+        is_turned = (multipliers.zeta.flat[units] >= 0.0) & is_split(problem, chosen)
         if not is_turned.any():
             parameters = ElmanParameters.from_layers(hidden_layer, readout)
             return Point(parameters, states.h, u), multipliers

@@ -87,6 +87,11 @@ class Expansion(NamedTuple):
         return d.reshape(self.trial.hidden_layer.shape) @ self.inverse
 
 
+def is_split(problem: ElmanProblem, slopes: Array) -> BoolArray:
+    """Which slopes at kinks are neither of those of the two sides."""
+    return (slopes > problem.sigma.kernel[1]) & (slopes < 1.0)
+
+
 def states_on(problem: ElmanProblem, trial: Trial, piece: Piece) -> States:
     """Rollout and adjoint at the weights of a trial, on a piece of R."""
     hidden_layer, readout, u, h, errors = trial[:5]

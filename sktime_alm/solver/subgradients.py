@@ -17,6 +17,7 @@ from sktime_alm.solver.curvature import (
     Piece,
     States,
     adjoint_at,
+    is_split,
     regressors,
     rollout_on,
     sensitivities_at,
@@ -24,7 +25,7 @@ from sktime_alm.solver.curvature import (
 from sktime_alm.solver.lagrangian import Multipliers, adjoint_multipliers
 from sktime_alm.solver.network import ElmanParameters
 from sktime_alm.solver.optimality import Certificate, certify, in_units
-from sktime_alm.solver.reformulation import ElmanProblem, Point
+from sktime_alm.solver.reformulation import ElmanProblem, Point, Trial
 from sktime_alm.solver.rim import Rim
 
 # pre-activations so small, relative to their root mean square and the tolerance, are at a kink
@@ -63,19 +64,17 @@ def certify_network(
     return certificate, point, adjoint_multipliers(problem, point)
 
 
-def balanced_piece(problem: ElmanProblem, parameters: ElmanParameters, tolerance: float) -> Piece:
-    """The slopes at the kinks of a network that leave the least of the gradient.
+def balanced_piece(problem: ElmanProblem, trial: Trial, tolerance: float) -> Piece:
+    """The slopes at the kinks of a trial that leave the least of the gradient.
 
     Held are the kinks whose slopes are strictly between those of the two sides.
     """
-    u, _ = problem.rollout_of(parameters.hidden_layer)
-    at_kink = find_kinks(problem, u, tolerance)
+    at_kink = find_kinks(problem, trial.u, tolerance)
     if not at_kink.any():
-        return Piece.at(problem, u)
-    search = _Search(problem, parameters, at_kink, tolerance)
+        return Piece.at(problem, trial.u)
+    search = _Search(problem, trial.point.parameters, at_kink, tolerance)
     search.run()
-    is_inside = (search.slopes > search.least) & (search.slopes < 1.0)
-    return Piece(at_kink & is_inside, search.slopes)
+    return Piece(at_kink & is_split(problem, search.slopes), search.slopes)
 
 
 def find_kinks(problem: ElmanProblem, u: Array, tolerance: float) -> BoolArray:
@@ -125,13 +124,13 @@ class _Search:
             self._descend(free)
             inside, zeta = self.slopes.flat[self.index], self.states.zeta.flat[self.index]
             # where zeta >= 0 the limiting subdifferential has the two sides and nothing between
-            is_split = (zeta >= 0.0) & (inside > self.least) & (inside < 1.0)
+            is_off = (zeta >= 0.0) & is_split(self.problem, inside)
             is_sound = self._release_rim()
-            if not is_split.any() and is_sound:
+            if not is_off.any() and is_sound:
                 break
             nearest = np.where(inside > 0.5 * (1.0 + self.least), 1.0, self.least)
-            self._move(np.where(is_split, nearest, inside))
-            free &= ~is_split
+            self._move(np.where(is_off, nearest, inside))
+            free &= ~is_off
         self._flip(free)
 
     def _flip(self, free: BoolArray) -> None:
@@ -149,8 +148,8 @@ class _Search:
             self._move(trial)
             self._descend(free)
             zeta, inside = self.states.zeta.flat[self.index], self.slopes.flat[self.index]
-            is_split = (zeta >= 0.0) & (inside > self.least) & (inside < 1.0)
-            if is_split.any() or not self._size() < best:
+            is_off = (zeta >= 0.0) & is_split(self.problem, inside)
+            if is_off.any() or not self._size() < best:
                 self._move(before)
 
     def _descend(self, free: BoolArray) -> None:
